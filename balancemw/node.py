@@ -59,7 +59,7 @@ class Node:
     weight: float = 1.0
     zone: str = ""
     priority: int = 0
-    metadata: Mapping[str, object] = field(default=_NO_METADATA, hash=False)
+    metadata: Mapping[str, object] = field(default_factory=lambda: _NO_METADATA, hash=False)
     name: str = field(init=False, compare=False, repr=False)
     host: str = field(init=False, compare=False, repr=False)
     port: int = field(init=False, compare=False, repr=False)

@@ -1,0 +1,68 @@
+"""The retry budget: how much an outage may be made worse.
+
+Retries may be a share of the calls plus a floor per second, over a sliding window. A token bucket that saves up
+(Finagle's ``RetryBudget``, ten seconds' worth) lets an outage begin with a burst of several times the traffic; a
+window bounds every stretch of its length alike.
+"""
+
+WINDOW = 4.0
+"""Seconds over which retries are held against calls."""
+
+_BUCKETS = 8
+_WIDTH = WINDOW / _BUCKETS
+
+
+class Budget:
+    """Retries allowed for one service. Not locked: the pool that owns it calls under its own lock.
+
+    Args:
+        share: retries allowed per call.
+        floor: retries per second allowed besides.
+
+    Attributes:
+        calls: calls since the current bucket began; the owner adds to it.
+        edge: when the current bucket ends.
+        refused: retries refused in all.
+    """
+
+    __slots__ = ("_calls", "_retries", "calls", "edge", "floor", "refused", "retries", "share")
+
+    def __init__(self, share: float, floor: float) -> None:
+        self.share = share
+        self.floor = floor
+        self.edge = float("-inf")
+        self.calls = self.retries = self.refused = 0
+        self._calls = [0] * (_BUCKETS - 1)
+        # One bucket more than of calls: the current one is not full, and the bound must hold over the whole window.
+        self._retries = [0] * _BUCKETS
+
+    def roll(self, now: float) -> None:
+        """Move on to the bucket of `now`."""
+        steps = int((now - self.edge) / _WIDTH) + 1 if self.edge > float("-inf") else _BUCKETS + 1
+        for _ in range(min(steps, _BUCKETS + 1)):
+            self._calls = [*self._calls[1:], self.calls]
+            self._retries = [*self._retries[1:], self.retries]
+            self.calls = self.retries = 0
+        self.edge = now + _WIDTH if steps > _BUCKETS else self.edge + steps * _WIDTH
+
+    def withdraw(self, now: float) -> bool:
+        """Take one retry out of the budget, if it has one left."""
+        if now >= self.edge:
+            self.roll(now)
+        if self.spent() + 1 > self.allowed():
+            self.refused += 1
+            return False
+        self.retries += 1
+        return True
+
+    def allowed(self) -> float:
+        """Retries that the calls of the window justify, with the floor."""
+        return self.share * self.called() + self.floor * WINDOW
+
+    def called(self) -> int:
+        """Calls in the window."""
+        return sum(self._calls) + self.calls
+
+    def spent(self) -> int:
+        """Retries in the window."""
+        return sum(self._retries) + self.retries

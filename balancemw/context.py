@@ -1,0 +1,102 @@
+"""What the code that is running now has been granted: how long, for which request, by which balancer.
+
+Two context variables, so that threads and tasks each see their own and children inherit:
+
+* the *bound*: how long the innermost attempt, request or ``deadline`` block may still take;
+* the *request*: what the inbound adapter knows of the request being served.
+"""
+
+import time
+from collections.abc import Callable
+from contextvars import ContextVar, Token
+from types import TracebackType
+from typing import Any, Protocol
+
+Clock = Callable[[], float]
+
+# requests, urllib3 and sockets refuse a timeout of 0 as a programming error, which would hide the expired deadline.
+_LEAST = 0.001
+
+
+class Bound(Protocol):
+    """Anything that ends at a known time: an attempt, a request, a ``deadline`` block."""
+
+    until: float | None  # on `clock`; None: unbounded
+    clock: Clock
+
+
+class Deadline:
+    """An absolute time on a clock. Immutable by convention."""
+
+    __slots__ = ("clock", "until")
+
+    def __init__(self, until: float | None, clock: Clock = time.monotonic) -> None:
+        self.until = until
+        self.clock = clock
+
+
+class Request:
+    """What is known of the inbound request being served.
+
+    Attributes:
+        balancer: the balancer of the app that serves it; ``balanced`` functions find it here.
+        retries_allowed: False when the request is itself a retry and must not be multiplied further down.
+        deadline: when its answer is due, or None.
+    """
+
+    __slots__ = ("balancer", "deadline", "retries_allowed")
+
+    def __init__(self, balancer: Any, *, retries_allowed: bool = True, deadline: Deadline | None = None) -> None:
+        self.balancer = balancer
+        self.retries_allowed = retries_allowed
+        self.deadline = deadline
+
+
+BOUND: ContextVar[Bound | None] = ContextVar("balancemw_bound", default=None)
+REQUEST: ContextVar[Request | None] = ContextVar("balancemw_request", default=None)
+
+
+def enter_request(request: Request) -> None:
+    """Make `request` current in this context. Adapters run each request in a context of its own, so nothing resets it."""
+    REQUEST.set(request)
+    BOUND.set(request.deadline)
+
+
+def time_left(bound: Bound | None) -> float | None:
+    """Seconds until `bound` ends, negative when it has passed, None when nothing bounds it."""
+    if bound is None or bound.until is None:
+        return None
+    return bound.until - bound.clock()
+
+
+def remaining() -> float | None:
+    """Seconds left for this attempt, request or ``deadline`` block; None where nothing bounds it.
+
+    Made for ``requests.get(..., timeout=remaining())``: never less than a millisecond, because HTTP clients
+    take 0 for a programming error rather than for a timeout.
+    """
+    left = time_left(BOUND.get())
+    return None if left is None else max(left, _LEAST)
+
+
+class deadline:  # noqa: N801  it reads as a verb phrase: `with deadline(2.0):`
+    """Bound everything outbound inside the block to `seconds`; of nested bounds the shorter wins.
+
+    Raises:
+        ValueError: `seconds` is negative or not a number.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        if not seconds >= 0:
+            raise ValueError(f"a deadline is a number of seconds from now, not {seconds!r}")
+        self._seconds = seconds
+        self._tokens: list[Token[Bound | None]] = []
+
+    def __enter__(self) -> None:
+        seconds, outer = self._seconds, time_left(BOUND.get())
+        if outer is not None:
+            seconds = min(seconds, outer)
+        self._tokens.append(BOUND.set(Deadline(time.monotonic() + seconds)))
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        BOUND.reset(self._tokens.pop())

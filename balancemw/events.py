@@ -1,0 +1,107 @@
+"""What happened, told to listeners and to the ``balancemw`` logger."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+
+LOG = logging.getLogger("balancemw")
+
+_LEVELS = {
+    "failed": logging.DEBUG,  # one per failed try: an outage at 1,000 calls/s must not become an outage of the log
+    "retried": logging.DEBUG,
+    "trial": logging.INFO,
+    "readmitted": logging.INFO,
+    "cleared": logging.INFO,
+    "expired": logging.INFO,
+    "fail_open_ended": logging.INFO,
+    "probe_proven": logging.INFO,
+    "added": logging.INFO,
+    "removed": logging.INFO,
+    "up": logging.INFO,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened to a node or a service.
+
+    Attributes:
+        id: counts up from 1 within a process.
+        time: seconds since the epoch.
+        service: name of the service.
+        node: ``host:port``, or None where it concerns the whole pool.
+        event: what happened: ``failed``, ``retried``, ``ejected``, ``resting``, ``trial``, ``readmitted``, ``down``,
+            ``drain``, ``weight``, ``up``, ``cleared``, ``expired``, ``fail_open``, ``fail_open_ended``,
+            ``budget_exhausted``, ``probe_unproven``, ``probe_proven``, ``added`` or ``removed``.
+        source: who says so: ``traffic``, ``probe``, ``operator``, ``alert``, ``discovery``, ``self``, or ``pool``.
+        fault: the kind of fault behind it, or None.
+        reason: the same in words.
+        evidence: figures behind it, JSON-able.
+    """
+
+    id: int
+    time: float
+    service: str
+    node: str | None
+    event: str
+    source: str
+    fault: str | None = None
+    reason: str = ""
+    evidence: Mapping[str, object] = field(default_factory=dict[str, object])
+
+
+Listener = Callable[[Event], object]
+
+
+class Events:
+    """Takes news from the pools and passes it on. A listener that raises is told to the log and hurts nobody.
+
+    Args:
+        wall: seconds since the epoch.
+    """
+
+    def __init__(self, wall: Callable[[], float]) -> None:
+        self._wall = wall
+        self._ids = count(1)
+        self._listeners: tuple[Listener, ...] = ()
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener` with every event, in the thread where it happens; returns what ends that."""
+        self._listeners = (*self._listeners, listener)
+
+        def unsubscribe() -> None:
+            self._listeners = tuple(each for each in self._listeners if each is not listener)
+
+        return unsubscribe
+
+    def wants(self, event: str) -> bool:
+        """Whether anyone would see an event of this name, so that the frequent ones cost nothing unseen."""
+        return bool(self._listeners) or LOG.isEnabledFor(_LEVELS.get(event, logging.WARNING))
+
+    def emit(self, service: str, node: str | None, event: str, source: str, **details: object) -> None:
+        """Tell of one event; `details` are the remaining fields of `Event`."""
+        told = Event(next(self._ids), self._wall(), service, node, event, source, **details)  # type: ignore[arg-type]
+        self._log(told)
+        for listener in self._listeners:
+            try:
+                listener(told)
+            except Exception:
+                LOG.exception("a listener of balancemw failed on %s of %s", told.event, told.service)
+
+    @staticmethod
+    def _log(event: Event) -> None:
+        level = _LEVELS.get(event.event, logging.WARNING)
+        if not LOG.isEnabledFor(level):
+            return
+        fields = {
+            "event": event.event,
+            "service": event.service,
+            "node": event.node,
+            "source": event.source,
+            "fault": event.fault,
+            "reason": event.reason,
+            "evidence": dict(event.evidence),
+        }
+        who = f"{event.service} {event.node}" if event.node else event.service
+        LOG.log(level, "%s: %s by %s: %s", who, event.event, event.source, event.reason, extra=fields)

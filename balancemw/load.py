@@ -1,0 +1,124 @@
+"""How busy and how quick a node is, as its callers see it: the scores that strategies compare.
+
+Peak EWMA is Finagle's (``loadbalancer/PeakEwma.scala``): a sample above the average becomes the average at
+once, lower samples pull it down over `DECAY` seconds. Three corrections keep it honest:
+
+* the age of the calls still open counts (nginx ``least_time … inflight``), so a node that accepts and never
+  answers looks slow before its first call times out;
+* a failure never lowers the latency, and adds to a penalty that fades (Linkerd's load biaser, Palantir's
+  dialogue), so a node that fails fast is not taken for a fast node;
+* an idle node's average fades, so that it is tried again.
+"""
+
+from math import exp
+
+from balancemw.node import Node
+
+DECAY = 10.0
+"""Seconds in which a past latency or failure loses all but 1/e of its say (Finagle's ``decayTime``)."""
+
+IDLE = 1.0
+"""Seconds after which a node that finished no call counts as idle; below it the decay is not worth its price."""
+
+FAILURE = 10.0
+"""What one failure adds to the calls a node seems to have open (dialogue's ``FAILURE_WEIGHT``)."""
+
+UNKNOWN = 1.0
+"""Latency assumed of a node that has open calls but has never finished one, in seconds (Linkerd's seed)."""
+
+
+class Load:
+    """A node and the load its callers put on it. Times come in as numbers; the pool's lock guards the writes.
+
+    Attributes:
+        node: who it is.
+        weight: the relative capacity in force, > 0.
+        in_flight: calls open now.
+        latency: peak EWMA of response times in seconds as of `seen_at`; 0.0 before the first call ended.
+        seen_at: when the last call ended.
+    """
+
+    __slots__ = ("_failed_at", "_failures", "_started", "in_flight", "latency", "node", "seen_at", "weight")
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.weight = node.weight
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything, as in a process that has just been forked or a node that has just returned."""
+        self.in_flight = 0
+        self.latency = self.seen_at = 0.0
+        self._started = 0.0  # sum of the start times of the open calls: their average age costs no list
+        self._failures = self._failed_at = 0.0
+
+    def begin(self, now: float) -> None:
+        """A call was sent."""
+        self.in_flight += 1
+        self._started += now
+
+    def end(self, started: float) -> None:
+        """The call that was sent at `started` is over, however it ended."""
+        left = self.in_flight - 1
+        if left > 0:
+            self.in_flight = left
+            self._started -= started
+        else:  # also drops the rounding error of a long sum; never negative, even when a call outlives a fork
+            self.in_flight = 0
+            self._started = 0.0
+
+    def observe(self, seconds: float, now: float) -> None:
+        """A call was answered after `seconds`."""
+        latency = self.latency
+        if seconds < latency:
+            share = exp((self.seen_at - now) / DECAY)
+            self.latency = latency * share + seconds * (1.0 - share)
+        else:
+            self.latency = seconds
+        self.seen_at = now
+
+    def observe_at_least(self, seconds: float, now: float) -> None:
+        """A call ended after `seconds` without an answer: the latency is no less than that."""
+        self.latency = max(self._faded_latency(now), seconds)
+        self.seen_at = now
+
+    def penalize(self, now: float) -> None:
+        """A call failed through the node's fault."""
+        self._failures = self.failures(now) + FAILURE
+        self._failed_at = now
+
+    def failures(self, now: float) -> float:
+        """The fading penalty for failures, in calls."""
+        if not self._failures:
+            return 0.0
+        left = self._failures * exp((self._failed_at - now) / DECAY)
+        return left if left > 0.01 else 0.0
+
+    def forgive(self) -> None:
+        """Drop the penalty: what it was for is over."""
+        self._failures = 0.0
+
+    def busyness(self, now: float) -> float:
+        """The score of ``least_requests``: open calls, and failures in their measure, per weight."""
+        calls = self.in_flight
+        return (calls + self.failures(now) if self._failures else calls) / self.weight
+
+    def cost(self, now: float) -> float:
+        """The score of ``peak_ewma``, in seconds: what one more call would have to wait, per weight."""
+        calls = self.in_flight
+        latency = self.latency
+        if now - self.seen_at > IDLE:
+            latency = self._faded_latency(now)
+        if calls:
+            age = now - self._started / calls
+            if age > latency:
+                latency = age
+        if self._failures:
+            calls += self.failures(now)  # type: ignore[assignment]
+        if self.latency == 0.0 and calls:
+            latency = max(latency, UNKNOWN)
+        return latency * (calls + 1) / self.weight
+
+    def _faded_latency(self, now: float) -> float:
+        idle = now - self.seen_at - IDLE
+        return self.latency * exp(-idle / DECAY) if idle > 0.0 else self.latency

@@ -1,0 +1,84 @@
+"""How often and after what wait a failed call is tried again: tenacity's policies, asked only once a try has failed.
+
+A first-try success through tenacity costs ten to twenty times what it costs without, so a call enters tenacity with
+its first outcome already known, as attempt 1; attempt numbers, stop and wait then are what they would have been.
+"""
+
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from tenacity import DoSleep, RetryCallState, Retrying, stop_after_attempt
+from tenacity.stop import StopBaseT
+from tenacity.wait import WaitBaseT
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """A policy of one's own for ``retry=``.
+
+    Attributes:
+        attempts: tries in all, the first included; 1 never retries. Unused when `stop` is given.
+        stop: a stop condition of tenacity's, such as ``stop_after_delay(5) | stop_after_attempt(4)``.
+        wait: a wait of tenacity's; None: full jitter as the service's settings say.
+
+    Raises:
+        ValueError: `attempts` is below 1.
+    """
+
+    attempts: int = 3
+    stop: StopBaseT | None = None
+    wait: WaitBaseT | None = None
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1:
+            raise ValueError(f"attempts counts the first try too, so it is at least 1, not {self.attempts!r}")
+
+
+class FullJitter:
+    """``uniform(0, min(most, base * 2**n))`` seconds before retry n = 0, 1, …
+
+    Source: M. Brooker, "Exponential Backoff and Jitter" (AWS, 2015).
+    """
+
+    __slots__ = ("_base", "_most", "_rng")
+
+    def __init__(self, base: float, most: float, rng: Random) -> None:
+        self._base, self._most, self._rng = base, most, rng
+
+    def __call__(self, state: RetryCallState) -> float:
+        doublings = min(state.attempt_number - 1, 64)
+        return self._rng.uniform(0.0, min(self._most, self._base * 2.0**doublings))
+
+
+class Schedule:
+    """One failing call's conversation with tenacity.
+
+    Args:
+        policy: when to stop, and perhaps how long to wait.
+        jitter: the wait where the policy names none.
+        started: when the call began, on ``time.monotonic``, for tenacity's conditions on elapsed time.
+    """
+
+    def __init__(self, policy: RetryPolicy, jitter: FullJitter, started: float) -> None:
+        self._retrying = Retrying(
+            stop=policy.stop or stop_after_attempt(policy.attempts),
+            wait=policy.wait or jitter,
+            retry=lambda _: True,  # whether the fault may be retried at all is decided before tenacity is asked
+            retry_error_callback=lambda _: None,
+        )
+        self._retrying.begin()
+        self._state = RetryCallState(self._retrying, None, (), {})
+        self._state.start_time = started
+
+    def delay(self, result: object, error: BaseException | None) -> float | None:
+        """Seconds to wait before the next try, or None when there is to be none."""
+        if error is None:
+            self._state.set_result(result)
+        else:
+            self._state.set_exception((type(error), error, error.__traceback__))
+        step: Any = self._retrying.iter(retry_state=self._state)
+        if not isinstance(step, DoSleep):
+            return None
+        self._state.prepare_for_next_attempt()
+        return float(step)

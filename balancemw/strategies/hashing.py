@@ -1,0 +1,93 @@
+"""``consistent_hash``: the same key goes to the same node, in every process, while the node is there.
+
+A ring of points (Karger et al., "Consistent hashing and random trees", 1997): each node owns `POINTS` of them per
+unit of weight, a key belongs to the next point. A node that is out keeps its points and is passed over, so it moves
+its own keys and no others, and comes back to exactly those. An index over the ring makes the look-up O(1).
+"""
+
+from array import array
+from collections.abc import Sequence
+from hashlib import blake2b, shake_128
+from math import log2
+from random import Random
+from statistics import median
+
+from balancemw.load import Load
+from balancemw.strategies import Picker
+
+POINTS = 128
+_BITS = 32
+
+
+class ConsistentHash:
+    """By key; a call without a key goes to a random node."""
+
+    def __init__(self, *, rng: Random) -> None:
+        self._random = rng.random
+        self._everyone: Sequence[Load] = ()
+        self._ring = _Ring(())
+
+    def picker(self, available: Sequence[Load], everyone: Sequence[Load]) -> Picker:
+        if everyone is not self._everyone:
+            self._everyone, self._ring = everyone, _Ring(everyone)
+        ring, random, count = self._ring, self._random, len(available)
+        out = ring.without(available)
+
+        def pick(now: float, key: str | None) -> Load:  # noqa: ARG001
+            if key is None:
+                return available[int(random() * count)]
+            return everyone[ring.find(key, out)]
+
+        return pick
+
+
+class _Ring:
+    def __init__(self, peers: Sequence[Load]) -> None:
+        self._index = {id(peer): i for i, peer in enumerate(peers)}
+        shift, scale = max(1, len(peers)).bit_length(), _scale(peers)
+        marked = sorted(point << shift | i for i, peer in enumerate(peers) for point in _points(peer, scale))
+        mask = (1 << shift) - 1
+        self._owners = array("I", [mark & mask for mark in marked])
+        self._points = array("I", [mark >> shift for mark in marked])
+        self._shift = _BITS - max(1, len(marked)).bit_length()
+        self._start = self._first_of_each_bucket()
+
+    def _first_of_each_bucket(self) -> "array[int]":
+        starts, i = array("I"), 0
+        for bucket in range(1 << (_BITS - self._shift)):
+            while i < len(self._points) and self._points[i] >> self._shift < bucket:
+                i += 1
+            starts.append(i)
+        return starts
+
+    def without(self, available: Sequence[Load]) -> bytearray:
+        """A flag per peer: 1 where it may not be chosen."""
+        out = bytearray(b"\1" * len(self._index))
+        for peer in available:
+            out[self._index[id(peer)]] = 0
+        return out
+
+    def find(self, key: str, out: bytearray) -> int:
+        """The index of the peer that `key` belongs to."""
+        point = int.from_bytes(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=_BITS // 8).digest(), "big")
+        points, owners = self._points, self._owners
+        i, end = self._start[point >> self._shift], len(points)
+        while i < end and points[i] < point:
+            i += 1
+        if i == end:
+            i = 0
+        while out[owners[i]]:
+            i = i + 1 if i + 1 < end else 0
+        return owners[i]
+
+
+def _points(peer: Load, scale: float) -> "array[int]":
+    amount = max(1, round(peer.weight * scale))
+    points = array("I")
+    points.frombytes(shake_128(peer.node.url.encode()).digest(amount * points.itemsize))
+    return points
+
+
+def _scale(peers: Sequence[Load]) -> float:
+    """Points per unit of weight: a power of two, so that one node more or less hardly ever moves the others' points."""
+    return POINTS / 2.0 ** round(log2(median(peer.weight for peer in peers))) if peers else 0.0

@@ -1,0 +1,52 @@
+"""``least_requests`` and ``peak_ewma``: the better of two distinct nodes drawn at random.
+
+Two random choices avoid the herd that runs to the one best node, and cost the same for any number of nodes.
+Source: M. Mitzenmacher, "The power of two choices in randomized load balancing" (2001); Finagle ``P2CPick``.
+The pair is drawn in random order and the first wins a tie, so equal peers are equally likely.
+"""
+
+from collections.abc import Sequence
+from random import Random
+
+from balancemw.load import Load
+from balancemw.strategies import Picker
+
+
+class LeastRequests:
+    """Fewer calls in flight per weight; failures count as calls in flight until they fade."""
+
+    def __init__(self, *, rng: Random) -> None:
+        self._random = rng.random
+
+    def picker(self, available: Sequence[Load], everyone: Sequence[Load]) -> Picker:  # noqa: ARG002
+        random, count = self._random, len(available)
+
+        def pick(now: float, key: str | None) -> Load:  # noqa: ARG001
+            i = int(random() * count)
+            j = int(random() * (count - 1))
+            one, other = available[i], available[j + (j >= i)]
+            return other if other.busyness(now) < one.busyness(now) else one
+
+        return pick if count > 1 else _only(available[0])
+
+
+class PeakEwma:
+    """Lower expected wait: peak latency × calls in flight per weight, corrected as `balancemw.load` tells."""
+
+    def __init__(self, *, rng: Random) -> None:
+        self._random = rng.random
+
+    def picker(self, available: Sequence[Load], everyone: Sequence[Load]) -> Picker:  # noqa: ARG002
+        random, count = self._random, len(available)
+
+        def pick(now: float, key: str | None) -> Load:  # noqa: ARG001
+            i = int(random() * count)
+            j = int(random() * (count - 1))
+            one, other = available[i], available[j + (j >= i)]
+            return other if other.cost(now) < one.cost(now) else one
+
+        return pick if count > 1 else _only(available[0])
+
+
+def _only(peer: Load) -> Picker:
+    return lambda _now, _key: peer
