@@ -1,6 +1,7 @@
 """What happened, told to listeners and to the ``balancemw`` logger."""
 
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
@@ -79,9 +80,9 @@ class Events:
         """Whether anyone would see an event of this name, so that the frequent ones cost nothing unseen."""
         return bool(self._listeners) or LOG.isEnabledFor(_LEVELS.get(event, logging.WARNING))
 
-    def emit(self, service: str, node: str | None, event: str, source: str, **details: object) -> None:
-        """Tell of one event; `details` are the remaining fields of `Event`."""
-        told = Event(next(self._ids), self._wall(), service, node, event, source, **details)  # type: ignore[arg-type]
+    def emit(self, note: "Note") -> None:
+        """Tell of one event."""
+        told = Event(next(self._ids), self._wall(), *note)
         self._log(told)
         for listener in self._listeners:
             try:
@@ -105,3 +106,37 @@ class Events:
         }
         who = f"{event.service} {event.node}" if event.node else event.service
         LOG.log(level, "%s: %s by %s: %s", who, event.event, event.source, event.reason, extra=fields)
+
+
+Note = tuple[str, str | None, str, str, str | None, str, Mapping[str, object]]
+"""An event to be: the fields of `Event` from `service` on."""
+
+
+class News:
+    """Events of one service, noted under its pool's lock and told outside it, since a listener may call back.
+
+    Attributes:
+        pending: what was noted and not yet told, oldest first.
+    """
+
+    def __init__(self, events: Events, service: str) -> None:
+        self.pending: deque[Note] = deque()
+        self._events = events
+        self._service = service
+
+    def note(
+        self, node: str | None, event: str, source: str, reason: str = "", *, fault: str | None = None, **evidence: object
+    ) -> None:
+        """Note an event, unless nobody would hear of it."""
+        if self._events.wants(event):
+            kind = None if fault is None else str(fault)
+            self.pending.append((self._service, node, event, source, kind, reason, evidence))
+
+    def tell(self) -> None:
+        """Tell what is pending. Threads may share the work; each event is told once."""
+        while self.pending:
+            try:
+                note = self.pending.popleft()
+            except IndexError:
+                return
+            self._events.emit(note)

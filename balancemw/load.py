@@ -46,10 +46,14 @@ class Load:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything, as in a process that has just been forked or a node that has just returned."""
+        """Forget everything, as in a process that has just been forked: its parent's calls are not its own."""
         self.in_flight = 0
-        self.latency = self.seen_at = 0.0
         self._started = 0.0  # sum of the start times of the open calls: their average age costs no list
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget latency and failures: the node is not what it was when they were seen."""
+        self.latency = self.seen_at = 0.0
         self._failures = self._failed_at = 0.0
 
     def begin(self, now: float) -> None:
@@ -71,8 +75,7 @@ class Load:
         """A call was answered after `seconds`."""
         latency = self.latency
         if seconds < latency:
-            share = exp((self.seen_at - now) / DECAY)
-            self.latency = latency * share + seconds * (1.0 - share)
+            self.latency = seconds + (latency - seconds) * exp((self.seen_at - now) / DECAY)
         else:
             self.latency = seconds
         self.seen_at = now
@@ -94,10 +97,6 @@ class Load:
         left = self._failures * exp((self._failed_at - now) / DECAY)
         return left if left > 0.01 else 0.0
 
-    def forgive(self) -> None:
-        """Drop the penalty: what it was for is over."""
-        self._failures = 0.0
-
     def busyness(self, now: float) -> float:
         """The score of ``least_requests``: open calls, and failures in their measure, per weight."""
         calls = self.in_flight
@@ -105,19 +104,17 @@ class Load:
 
     def cost(self, now: float) -> float:
         """The score of ``peak_ewma``, in seconds: what one more call would have to wait, per weight."""
-        calls = self.in_flight
         latency = self.latency
         if now - self.seen_at > IDLE:
             latency = self._faded_latency(now)
+        calls: float = self.in_flight
         if calls:
             age = now - self._started / calls
             if age > latency:
-                latency = age
+                latency = age if self.latency else max(age, UNKNOWN)
         if self._failures:
-            calls += self.failures(now)  # type: ignore[assignment]
-        if self.latency == 0.0 and calls:
-            latency = max(latency, UNKNOWN)
-        return latency * (calls + 1) / self.weight
+            calls += self.failures(now)
+        return latency * (calls + 1.0) / self.weight
 
     def _faded_latency(self, now: float) -> float:
         idle = now - self.seen_at - IDLE

@@ -20,7 +20,11 @@ Picker = Callable[[float, str | None], Load]
 
 @runtime_checkable
 class Strategy(Protocol):
-    """What a strategy offers. It is made once per service as ``Class(rng=random.Random, **options)``."""
+    """What a strategy offers. It is made as ``Class(rng=random.Random, **options)``.
+
+    A class attribute ``sticky = True`` says that a key belongs to a node, so that no call may be diverted from it for
+    slow start or for another node's trial.
+    """
 
     def picker(self, available: Sequence[Load], everyone: Sequence[Load]) -> Picker:
         """A picker over `available` (never empty).

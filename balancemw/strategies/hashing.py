@@ -22,6 +22,8 @@ _BITS = 32
 class ConsistentHash:
     """By key; a call without a key goes to a random node."""
 
+    sticky = True
+
     def __init__(self, *, rng: Random) -> None:
         self._random = rng.random
         self._everyone: Sequence[Load] = ()

@@ -2,7 +2,7 @@
 
 Two random choices avoid the herd that runs to the one best node, and cost the same for any number of nodes.
 Source: M. Mitzenmacher, "The power of two choices in randomized load balancing" (2001); Finagle ``P2CPick``.
-The pair is drawn in random order and the first wins a tie, so equal peers are equally likely.
+The pair is drawn in random order, by one number, and the first wins a tie: equal peers are equally likely.
 """
 
 from collections.abc import Sequence
@@ -19,15 +19,18 @@ class LeastRequests:
         self._random = rng.random
 
     def picker(self, available: Sequence[Load], everyone: Sequence[Load]) -> Picker:  # noqa: ARG002
-        random, count = self._random, len(available)
+        random, count, others = self._random, len(available), len(available) - 1
+        if not others:
+            return _only(available[0])
+        pairs = count * others
 
         def pick(now: float, key: str | None) -> Load:  # noqa: ARG001
-            i = int(random() * count)
-            j = int(random() * (count - 1))
+            pair = int(random() * pairs)
+            i, j = pair // others, pair % others
             one, other = available[i], available[j + (j >= i)]
             return other if other.busyness(now) < one.busyness(now) else one
 
-        return pick if count > 1 else _only(available[0])
+        return pick
 
 
 class PeakEwma:
@@ -37,15 +40,18 @@ class PeakEwma:
         self._random = rng.random
 
     def picker(self, available: Sequence[Load], everyone: Sequence[Load]) -> Picker:  # noqa: ARG002
-        random, count = self._random, len(available)
+        random, count, others = self._random, len(available), len(available) - 1
+        if not others:
+            return _only(available[0])
+        pairs = count * others
 
         def pick(now: float, key: str | None) -> Load:  # noqa: ARG001
-            i = int(random() * count)
-            j = int(random() * (count - 1))
+            pair = int(random() * pairs)
+            i, j = pair // others, pair % others
             one, other = available[i], available[j + (j >= i)]
             return other if other.cost(now) < one.cost(now) else one
 
-        return pick if count > 1 else _only(available[0])
+        return pick
 
 
 def _only(peer: Load) -> Picker:

@@ -1,0 +1,70 @@
+# Needs make and Python 3.11 or newer, nothing else. Each target first installs what it runs into a virtual
+# environment, and again when pyproject.toml changes.
+#
+#   make demo [APP=starlette|flask|django]   replicas die, hang and come back under load, on your screen
+#   make test                                all tests, and the engine's coverage
+#   make coverage                            what the last `make test` did not reach, line by line
+#   make check                               format, lint, types, direction of imports
+#   make bench                               what a call costs, beside other libraries
+#   make clean                               remove all that these targets made
+#
+# Another Python goes with an environment of its own: make test PYTHON=python3.12 VENV=.venv-3.12
+
+PYTHON ?= python3
+VENV   ?= .venv
+APP    ?= starlette
+BIN    := $(VENV)/bin
+
+INSTALL_demo  := --editable '.[demo]'
+INSTALL_test  := --editable '.[all]' --group test
+INSTALL_check := --editable '.[all]' --group check
+INSTALL_bench := --editable '.[all]' --group bench
+
+.PHONY: demo test coverage check bench clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.ready-demo
+	$(BIN)/balancemw demo --app $(APP)
+
+test: $(VENV)/.ready-test
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	@$(BIN)/python -m coverage json -q -o - | $(BIN)/python -c "$$BRANCH_FLOOR"
+
+coverage: $(VENV)/.ready-test
+	$(BIN)/python -m coverage report --show-missing
+
+check: $(VENV)/.ready-check
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.ready-bench
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf .venv .venv-* build dist .coverage .hypothesis
+	rm -rf .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# pytest-cov's floor is for statements and branches together, and many statements can hide missed branches.
+define BRANCH_FLOOR
+import json, sys
+branches = json.load(sys.stdin)["totals"]["percent_branches_covered"]
+sys.exit(branches < 97 and f"Branch coverage of the engine is {branches:.1f} %; it must be at least 97 %.")
+endef
+export BRANCH_FLOOR
+
+$(VENV)/.ready-%: pyproject.toml $(VENV)/pyvenv.cfg
+	$(BIN)/python -m pip install --quiet $(INSTALL_$*)
+	@touch $@
+
+# pip is upgraded because dependency groups need 25.1. A half-made environment loses its pyvenv.cfg and is made again.
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo >&2 'balancemw needs Python 3.11 or newer. Name one: make PYTHON=/path/to/python3.12'; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo >&2 '$(PYTHON) cannot make virtual environments. On Debian or Ubuntu: apt install python3-venv'; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'

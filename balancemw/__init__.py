@@ -1,0 +1,40 @@
+"""balancemw: existing Flask, Django and Starlette apps call replicas of services, and fail over."""
+
+from balancemw.balancer import Balancer, balanced, configure
+from balancemw.call import Attempt
+from balancemw.context import deadline, remaining
+from balancemw.errors import (
+    BalanceError,
+    BalancerNotConfigured,
+    DeadlineExceeded,
+    NoNodeAvailable,
+    SettingsError,
+    UnknownService,
+)
+from balancemw.events import Event
+from balancemw.node import Node
+from balancemw.retry import RetryPolicy
+from balancemw.service import Service
+from balancemw.settings import Settings
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Attempt",
+    "BalanceError",
+    "Balancer",
+    "BalancerNotConfigured",
+    "DeadlineExceeded",
+    "Event",
+    "NoNodeAvailable",
+    "Node",
+    "RetryPolicy",
+    "Service",
+    "Settings",
+    "SettingsError",
+    "UnknownService",
+    "balanced",
+    "configure",
+    "deadline",
+    "remaining",
+]

@@ -1,0 +1,236 @@
+"""The front door: services by name, decorators, and the life of what runs in the background."""
+
+import atexit
+import os
+import random
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self
+
+from balancemw.call import Terms
+from balancemw.context import REQUEST, Clock
+from balancemw.decorator import Decorator, as_decorator
+from balancemw.errors import BalancerNotConfigured, UnknownService, did_you_mean
+from balancemw.events import Events, Listener
+from balancemw.monitor import Monitor
+from balancemw.pool import Pool
+from balancemw.retry import RetryPolicy
+from balancemw.service import Key, Service, Wishes
+from balancemw.settings import Settings
+from balancemw.status import service_status
+
+
+class Balancer:
+    """Spreads the calls of an app over the replicas of its services, and keeps them away from sick ones.
+
+    Making one validates the settings and opens nothing: background work begins with the first call. One balancer
+    serves all threads and event loops of a process, and a forked process goes on with a copy of what it knew.
+
+    Args:
+        settings: a mapping, `Settings`, or the path of a TOML file; None: what ``BALANCEMW_SETTINGS`` names.
+        clock: like ``time.monotonic``; for tests.
+        rng: what is left to chance; for tests.
+        sleep: like ``time.sleep``, used between the tries of sync calls; for tests.
+
+    Raises:
+        SettingsError: the settings are wrong, with every problem.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | Mapping[str, object] | str | os.PathLike[str] | None = None,
+        *,
+        clock: Clock = time.monotonic,
+        rng: random.Random | None = None,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self.settings = Settings.load(settings)
+        self._clock = clock
+        self._rng = rng or random.Random()  # noqa: S311  chance, not secrecy
+        self._epoch = time.time() - clock()
+        self._pid = os.getpid()
+        self._closed = False
+        self._events = Events(lambda: clock() + self._epoch)
+        self._services = {
+            name: Service(self._pool(name), clock=clock, rng=self._rng, sleep=sleep) for name in self.settings.services
+        }
+        self._monitor = Monitor([service.pool for service in self._services.values()], clock=clock, rng=self._rng)
+        _alive.add(self)
+
+    def _pool(self, name: str) -> Pool:
+        settings = self.settings.services[name]
+        return Pool(name, settings, rng=self._rng, events=self._events, housekeeping=self._housekeeping)
+
+    def __repr__(self) -> str:
+        return f"<Balancer of {', '.join(self._services) or 'no services'}>"
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """The services by name."""
+        return dict(self._services)
+
+    def __getitem__(self, name: str) -> Service:
+        try:
+            return self._services[name]
+        except KeyError:
+            known = f" (known: {', '.join(self._services)})" if self._services else ""
+            raise UnknownService(f"no service {name!r}{did_you_mean(str(name), self._services)}{known}") from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._services
+
+    def call(
+        self,
+        name: str,
+        *,
+        idempotent: bool = False,
+        key: Key = None,
+        timeout: float | None = None,
+        attempts: int | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> Decorator:
+        """Decorate a function that calls service `name`; it gets the chosen `Node` first (after ``self``).
+
+        Args:
+            name: the service.
+            idempotent: whether sending it twice does no harm. What may have reached a replica is sent again only then.
+            key: for strategies that go by key: a string, or a callable of the call's arguments without the node.
+            timeout: seconds for the whole call with all tries and waits; None: the service's.
+            attempts: tries in all; None: the service's.
+            retry: a policy of one's own instead of `attempts`.
+
+        Raises:
+            UnknownService: there is no such service.
+            TypeError: the function is a generator or a context manager.
+        """
+        terms = self[name].terms(Wishes(idempotent, timeout, attempts, retry))
+        return as_decorator(terms, key)
+
+    def start(self) -> None:
+        """Begin background work now instead of with the first call."""
+        self._closed = False
+        self._housekeeping()
+
+    def close(self) -> None:
+        """End background work. Calls still work; `start` begins it again."""
+        self._closed = True
+        self._monitor.stop()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener` with every `Event`, in the thread where it happens; returns what ends that."""
+        return self._events.subscribe(listener)
+
+    def status(self) -> dict[str, object]:
+        """What is known of every service and node, as plain JSON-able data; times are seconds since the epoch."""
+        now = self._clock()
+        return {"services": {name: service_status(each.pool, now, self._epoch) for name, each in self._services.items()}}
+
+    def _housekeeping(self) -> None:
+        # A fork is noticed by the process id: servers that fork in C do not run Python's at-fork hooks.
+        if self._pid != os.getpid():
+            self._after_fork()
+        if not self._closed:
+            self._monitor.ensure()
+
+    def _after_fork(self) -> None:
+        self._pid = os.getpid()
+        self._rng.seed()  # or every worker would draw the same numbers
+        self._monitor.after_fork()
+        for service in self._services.values():
+            service.pool.after_fork()
+
+
+_alive: "weakref.WeakSet[Balancer]" = weakref.WeakSet()
+_own: Balancer | None = None
+
+
+def configure(settings: Settings | Mapping[str, object] | str | os.PathLike[str] | None = None) -> Balancer:
+    """Make a balancer and install it as the process's own, for `balanced` outside of requests.
+
+    Raises:
+        SettingsError: the settings are wrong; then the former one stays.
+    """
+    return install(Balancer(settings))
+
+
+def install(balancer: Balancer) -> Balancer:
+    """Make `balancer` the process's own and return it."""
+    global _own  # noqa: PLW0603  a process has one
+    _own = balancer
+    return balancer
+
+
+def current() -> Balancer:
+    """The balancer of the current request, else the process's own.
+
+    Raises:
+        BalancerNotConfigured: there is neither.
+    """
+    request = REQUEST.get()
+    balancer: Balancer | None = request.balancer if request is not None else _own
+    if balancer is None:
+        raise BalancerNotConfigured(
+            "no balancer here: add the middleware to the app, or call balancemw.configure(settings) first"
+        )
+    return balancer
+
+
+def balanced(
+    name: str,
+    *,
+    idempotent: bool = False,
+    key: Key = None,
+    timeout: float | None = None,
+    attempts: int | None = None,
+    retry: RetryPolicy | None = None,
+) -> Decorator:
+    """As `Balancer.call`, bound late: at each call, to the balancer of the current request or else the process's own.
+
+    Raises:
+        BalancerNotConfigured: at the call, when there is none.
+        UnknownService: at the call, when it has no such service.
+    """
+    wishes = Wishes(idempotent, timeout, attempts, retry)
+    bound: tuple[Balancer | None, Terms | None] = (None, None)  # the last balancer seen; replaced whole, so no lock
+
+    def terms() -> Terms:
+        nonlocal bound
+        balancer = current()
+        known, found = bound
+        if known is not balancer or found is None:
+            found = balancer[name].terms(wishes)
+            bound = (balancer, found)
+        return found
+
+    return as_decorator(terms, key)
+
+
+def _in_child() -> None:
+    for balancer in list(_alive):
+        balancer._after_fork()
+
+
+def _at_exit() -> None:
+    for balancer in list(_alive):
+        balancer.close()
+
+
+os.register_at_fork(after_in_child=_in_child)
+atexit.register(_at_exit)

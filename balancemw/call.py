@@ -1,0 +1,313 @@
+"""One logical call: its tries, what each may take, and whether there is another.
+
+The first try of a call is one light object, `Try`. Only when it fails, or for a loop over attempts, does a `Call` come
+into being, which remembers the tries and asks tenacity.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextvars import Token
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self, TypeVar
+
+from balancemw.context import BOUND, REQUEST, Bound, Clock, time_left
+from balancemw.errors import DeadlineExceeded
+from balancemw.fault import Fault, Kind, classify
+from balancemw.node import Node
+from balancemw.peer import Peer
+from balancemw.pool import Pool
+from balancemw.retry import FullJitter, RetryPolicy, Schedule
+from balancemw.timeouts import Watch, watch
+
+R = TypeVar("R")
+
+# A client told to take no longer than `remaining()` may give up this much before the clock says that time is up.
+_EARLY = 0.01
+
+_TIMED_OUT = (Kind.TIMEOUT, Kind.CONNECT_TIMEOUT)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On which terms a function calls a service.
+
+    Attributes:
+        pool: the service's pool.
+        clock: the balancer's clock.
+        idempotent: whether sending it twice does no harm.
+        timeout: seconds for the whole call, or None.
+        attempt_timeout: seconds for one attempt, or None.
+        policy: how often and after what wait it is tried again.
+        jitter: the wait where the policy names none.
+        sleep: waits between tries of a sync call.
+    """
+
+    pool: Pool
+    clock: Clock
+    idempotent: bool
+    timeout: float | None
+    attempt_timeout: float | None
+    policy: RetryPolicy
+    jitter: FullJitter
+    sleep: Callable[[float], object]
+
+
+class Try:
+    """One try on one node: counted in when made, to be given back once through its pool.
+
+    Attributes:
+        started: when it was sent, on `clock`.
+        until: when it must be over, or None.
+        deadline: when the whole call must be over, or None.
+    """
+
+    __slots__ = ("clock", "deadline", "node", "peer", "started", "until")
+
+    def __init__(self, peer: Peer, clock: Clock, started: float, until: float | None, deadline: float | None) -> None:
+        self.peer = peer
+        self.node = peer.node
+        self.clock = clock
+        self.started = started
+        self.until = until
+        self.deadline = deadline
+
+
+def first_try(terms: Terms, key: str | None) -> Try:
+    """Begin a call.
+
+    Raises:
+        DeadlineExceeded: the time it was granted from outside is up already.
+        NoNodeAvailable: there is nothing to send to.
+    """
+    clock = terms.clock
+    now = clock()
+    deadline = None if terms.timeout is None else now + terms.timeout
+    outer = BOUND.get()
+    if outer is not None:
+        deadline = _within(outer, now, deadline, terms.pool.name)
+    until = _until(terms, now, deadline)
+    return Try(terms.pool.begin(now, key), clock, now, until, deadline)
+
+
+def _until(terms: Terms, now: float, deadline: float | None) -> float | None:
+    if terms.attempt_timeout is None:
+        return deadline
+    until = now + terms.attempt_timeout
+    return until if deadline is None or until < deadline else deadline
+
+
+def _within(outer: Bound, now: float, deadline: float | None, service: str) -> float | None:
+    left = time_left(outer)
+    if left is None:
+        return deadline
+    if left <= 0.0:
+        raise DeadlineExceeded(f"no time is left to call service {service!r}")
+    return now + left if deadline is None else min(deadline, now + left)
+
+
+class Call:
+    """A call that needs more than its first try. Not shared between threads or tasks.
+
+    Args:
+        terms: on which terms it is made.
+        key: of the call, for strategies that go by key.
+        first: its first try, where that was made already.
+    """
+
+    __slots__ = ("_error", "_key", "_schedule", "_story", "_terms", "_tried", "deadline")
+
+    def __init__(self, terms: Terms, key: str | None, first: Try | None = None) -> None:
+        self._terms = terms
+        self._key = key
+        self._tried: list[Peer] = []
+        self._story: list[str] = []
+        self._schedule: Schedule | None = None
+        self._error: BaseException | None = None
+        self.deadline = first.deadline if first else None
+
+    def begin(self) -> Try:
+        """The next try.
+
+        Raises:
+            DeadlineExceeded: the call's time is up.
+            NoNodeAvailable: there is nothing to send to.
+        """
+        terms = self._terms
+        if not self._tried:
+            first = first_try(terms, self._key)
+            self.deadline = first.deadline
+            return first
+        now = terms.clock()
+        if self.deadline is not None and now >= self.deadline:
+            raise self._too_late() from self._error
+        peer = terms.pool.begin(now, self._key, self._tried)
+        return Try(peer, terms.clock, now, _until(terms, now, self.deadline), self.deadline)
+
+    def succeed(self, attempt: Try) -> None:
+        """The try was answered well."""
+        self._terms.pool.succeed(attempt.peer, attempt.started, attempt.clock())
+
+    def judge(self, result: object, error: BaseException | None) -> Fault | None:
+        """What to make of a try's end."""
+        return classify(result, error, statuses=self._terms.pool.settings.retry.statuses)
+
+    def fail(self, attempt: Try, fault: Fault, error: BaseException | None) -> Fault:
+        """Give the try back as failed; returns the fault, which the call's own deadline may have been.
+
+        Raises:
+            DeadlineExceeded: the time of the whole call is up.
+        """
+        now = attempt.clock()
+        over = attempt.deadline is not None and attempt.until == attempt.deadline and now >= attempt.deadline - _EARLY
+        if over and fault.kind in _TIMED_OUT:
+            fault = Fault(Kind.DEADLINE, "the call's own time ran out")
+        self._terms.pool.fail(attempt.peer, attempt.started, now, fault)
+        self._tried.append(attempt.peer)
+        self._story.append(f"{attempt.node.name}: {fault.kind}, {now - attempt.started:.3f} s: {fault.reason}")
+        self._error = error
+        if fault.kind is Kind.DEADLINE and not isinstance(error, DeadlineExceeded):
+            raise self._too_late() from error
+        return fault
+
+    def delay(self, fault: Fault, result: object, error: BaseException | None) -> float | None:
+        """Seconds until the next try, or None when there is to be none."""
+        terms = self._terms
+        request = REQUEST.get()
+        chained = request is not None and not request.retries_allowed and not fault.unsent
+        if chained or not fault.may_retry(terms.idempotent):
+            return None
+        if self._schedule is None:
+            self._schedule = Schedule(terms.policy, terms.jitter, time.monotonic())
+        delay = self._schedule.delay(result, error)
+        if delay is None:
+            return None
+        now = terms.clock()
+        if not terms.pool.has_fresh(now, self._tried):
+            delay = max(delay, terms.pool.rest_left(now))
+        elif fault.unsent and terms.policy.wait is None:
+            delay = 0.0
+        if self.deadline is not None and now + delay >= self.deadline:
+            return None
+        return delay if terms.pool.afford_retry(now) else None
+
+    def tell(self, error: BaseException) -> None:
+        """Note the earlier tries on the exception that the caller gets."""
+        for line in self._story[:-1]:
+            error.add_note(line)
+
+    def _too_late(self) -> DeadlineExceeded:
+        error = DeadlineExceeded(f"the time to call service {self._terms.pool.name!r} is up")
+        for line in self._story:
+            error.add_note(line)
+        return error
+
+
+class Attempt:
+    """One try in a loop over `Service.attempts`: ``with attempt as node: …``.
+
+    A try that raises is followed by another where that is safe and sensible, else what it raised goes up as it is. A
+    result shown to `observe` is judged by its status; a try that neither raised nor showed a result was a success.
+    """
+
+    __slots__ = ("_call", "_fault", "_result", "_timed", "_token", "_try", "_watch", "retry_in")
+
+    def __init__(self, call: Call, *, timed: bool) -> None:
+        self.retry_in: float | None = None
+        self._call = call
+        self._timed = timed
+        self._try: Try | None = None
+        self._watch: Watch | None = None
+        self._fault: Fault | None = None
+        self._result: object = None
+        self._token: Token[Bound | None] | None = None
+
+    def __enter__(self) -> Node:
+        if self._try is not None:
+            raise RuntimeError("an attempt is one try: take the next one from the loop")
+        self._try = attempt = self._call.begin()
+        self._token = BOUND.set(attempt)
+        if self._timed and attempt.until is not None:
+            self._watch = watch(attempt.until, attempt.clock)
+        return attempt.node
+
+    def observe(self, result: R) -> R:
+        """Judge `result` by its status, and return it."""
+        self._result = result
+        self._fault = self._call.judge(result, None)
+        return result
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        attempt, token = self._try, self._token
+        if attempt is None or token is None:
+            return False
+        leave(token)
+        if self._watch is not None and self._watch.end(error):
+            error = timeout_of(error)
+        if error is None:
+            if self._fault is None:
+                self._call.succeed(attempt)
+            else:
+                self._fault = self._call.fail(attempt, self._fault, None)
+            return False
+        fault = self._call.judge(None, error)
+        fault = self._call.fail(attempt, fault or Fault(Kind.APPLICATION), error)
+        self._fault = None
+        self.retry_in = self._call.delay(fault, None, error)
+        if self.retry_in is None:
+            self._call.tell(error)
+            if kind is not type(error):
+                raise error
+        return self.retry_in is not None
+
+    def next_in(self) -> float | None:
+        """Seconds until the loop's next try, or None when the loop is over."""
+        if self._fault is not None:
+            return self._call.delay(self._fault, self._result, None)
+        return self.retry_in
+
+
+class Attempts:
+    """The tries of one call, for code that is not one function; ``for`` and ``async for`` alike."""
+
+    def __init__(self, terms: Terms, key: str | None) -> None:
+        self._terms = terms
+        self._key = key
+
+    def __iter__(self) -> Iterator[Attempt]:
+        call = Call(self._terms, self._key)
+        wait: float | None = 0.0
+        while wait is not None:
+            if wait:
+                self._terms.sleep(wait)
+            attempt = Attempt(call, timed=False)
+            yield attempt
+            wait = attempt.next_in()
+
+    async def __aiter__(self) -> AsyncIterator[Attempt]:
+        call = Call(self._terms, self._key)
+        wait: float | None = 0.0
+        while wait is not None:
+            if wait:
+                await asyncio.sleep(wait)
+            attempt = Attempt(call, timed=True)
+            yield attempt
+            wait = attempt.next_in()
+
+
+def leave(token: Token[Bound | None]) -> None:
+    """Restore the bound that held before a try."""
+    try:
+        BOUND.reset(token)
+    except ValueError:  # closed from another context, as an abandoned async generator is: that context ends anyway
+        pass
+
+
+def timeout_of(error: BaseException | None) -> TimeoutError:
+    """The timeout that a cancellation of ours stands for."""
+    timeout = TimeoutError("the attempt's time is up")
+    timeout.__cause__ = error
+    return timeout

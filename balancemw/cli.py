@@ -1,0 +1,97 @@
+"""The command ``balancemw``: what can be asked of it, and what it answers.
+
+    balancemw check FILE     are these settings right, and can they work together?
+    balancemw demo           replicas die, hang and come back under load, and callers see nothing of it
+
+Exit status: 0 when all is well, 1 when it is not, 2 when the command was not understood.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from balancemw.errors import SettingsError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: what follows the program's name; from the command line unless given.
+
+    Returns:
+        The exit status.
+    """
+    options = _parser().parse_args(arguments)
+    status: int = options.run(options)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="balancemw",
+        description="Keeps an app answering while the replicas behind it die, hang, slow down and come back.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _describe_check(commands.add_parser("check", help="validate a settings file"))
+    _describe_demo(commands.add_parser("demo", help="watch an app survive its replicas' failures"))
+    return parser
+
+
+def _describe_check(check: argparse.ArgumentParser) -> None:
+    check.description = (
+        "Validate settings: every problem is told at once, with its full key, and so is what is valid but cannot "
+        "work together. Strategies and probes of your own are imported, as from the current directory."
+    )
+    check.epilog = "Exit status: 0 when the settings are valid, with warnings or without; 1 when they are not."
+    check.add_argument(
+        "file",
+        metavar="FILE",
+        nargs="?",
+        help="a TOML file; without it, the one that the environment variable BALANCEMW_SETTINGS names",
+    )
+    check.set_defaults(run=_check)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from balancemw.settings import Settings, advice
+
+    here = os.getcwd()
+    if here not in sys.path:  # a console script does not look there, the app itself does
+        sys.path.insert(0, here)
+    try:
+        settings = Settings.load(options.file)
+    except SettingsError as error:
+        print(error)
+        return 1
+    services, nodes = len(settings.services), sum(len(service.nodes) for service in settings.services.values())
+    print(f"ok: {_count(services, 'service')}, {_count(nodes, 'node')}")
+    for line in advice(settings):
+        print(f"warning: {line}")
+    return 0
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def _describe_demo(demo: argparse.ArgumentParser) -> None:
+    demo.description = (
+        "Start three replicas and an app, send it load, kill one replica, make others hang, slow down and fail, "
+        "bring them back, and show it as it happens. Ends by itself within a minute."
+    )
+    demo.epilog = "Exit status: 0 only when no caller of an idempotent function saw an error."
+    demo.add_argument("--app", choices=("starlette", "flask", "django"), default="starlette", help="default: starlette")
+    demo.add_argument("--plain", action="store_true", help="plain lines, for what is no terminal")
+    demo.set_defaults(run=_demo)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    status: int = import_module("balancemw.demo").main(options.app, options.plain)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

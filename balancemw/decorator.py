@@ -1,0 +1,214 @@
+"""The two drivers: what a decorated function becomes, sync and async.
+
+Only the user's own call and the wait between tries have a colour; all else is decided by `Try` and `Call`. A first
+try that succeeds touches no retry machinery at all.
+"""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial, wraps
+from types import CoroutineType
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
+
+from balancemw.call import Call, Terms, Try, first_try, leave, timeout_of
+from balancemw.context import BOUND
+from balancemw.fault import Fault, Kind
+from balancemw.node import Node
+from balancemw.service import Key
+from balancemw.timeouts import watch
+
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S")
+
+# Results that cannot carry a status: asking them for one costs more than the rest of the judgement.
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes, dict, list, tuple, set})
+
+
+class Decorator(Protocol):
+    """Turns a function that takes the chosen node first (after ``self``) into one that is called without it."""
+
+    @overload
+    def __call__(self, function: Callable[Concatenate[Node, P], R], /) -> Callable[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[S, Node, P], R], /) -> Callable[Concatenate[S, P], R]: ...
+
+
+def decorate(function: Callable[..., Any], terms: Terms | Callable[[], Terms], key: Key) -> Callable[..., Any]:
+    """`function`, balanced on `terms`, or on what `terms()` returns at each call.
+
+    Raises:
+        TypeError: `function` yields: its work is not over when it returns, so `Service.attempts` is the tool.
+    """
+    _refuse_generators(function)
+    make = _balanced_async if _is_async(function) else _balanced_sync
+    return make(function, terms, key, _takes_self(function))
+
+
+def _refuse_generators(function: Callable[..., Any]) -> None:
+    inner = inspect.unwrap(function)
+    while isinstance(inner, partial):
+        inner = inner.func
+    if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
+        name = getattr(function, "__qualname__", repr(function))
+        raise TypeError(
+            f"{name} is a generator or a context manager: its work goes on after it returns, so it cannot be tried "
+            f"again as one function. Use the loop instead: `for attempt in service.attempts(): with attempt as node: …`"
+        )
+    if not callable(function):
+        raise TypeError(f"expected a function, got {function!r}")
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    while isinstance(function, partial):
+        function = function.func
+    call = type(function).__call__ if not inspect.isroutine(function) else function
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
+
+
+def _takes_self(function: Callable[..., Any]) -> bool:
+    """Whether it is a method. When it is decorated it is a plain function still: only the name tells."""
+    try:
+        first = next(iter(inspect.signature(function).parameters), "")
+    except (TypeError, ValueError):
+        return False
+    return first in ("self", "cls")
+
+
+def _key_of(key: Key, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+    found = key(*args, **kwargs) if callable(key) else key
+    return found if found is None or isinstance(found, str) else str(found)
+
+
+def _balanced_sync(
+    function: Callable[..., R], known: Terms | Callable[[], Terms], key_rule: Key, method: bool
+) -> Callable[..., R]:
+    late = None if isinstance(known, Terms) else known
+
+    @wraps(function)
+    def balanced(*args: Any, **kwargs: Any) -> R:
+        terms = known if late is None else late()
+        key = None if key_rule is None else _key_of(key_rule, args, kwargs)
+        attempt = first_try(terms, key)
+        call: Call | None = None
+        while True:
+            token = BOUND.set(attempt)
+            try:
+                if method:
+                    result = function(args[0], attempt.node, *args[1:], **kwargs)
+                else:
+                    result = function(attempt.node, *args, **kwargs)
+            except BaseException as error:
+                leave(token)
+                call = call or Call(terms, key, attempt)
+                wait = _after_error(call, attempt, error)
+                if wait is None:
+                    raise
+            else:
+                BOUND.reset(token)
+                if type(result) in _PLAIN:
+                    terms.pool.succeed(attempt.peer, attempt.started, attempt.clock())
+                    return result
+                call = call or Call(terms, key, attempt)
+                wait = _after_result(call, attempt, result)
+                if wait is None:
+                    return result
+                _discard(result)
+            if wait:
+                terms.sleep(wait)
+            attempt = call.begin()
+
+    return balanced
+
+
+def _balanced_async(
+    function: Callable[..., Awaitable[R]], known: Terms | Callable[[], Terms], key_rule: Key, method: bool
+) -> Callable[..., Awaitable[R]]:
+    late = None if isinstance(known, Terms) else known
+
+    @wraps(function)
+    async def balanced(*args: Any, **kwargs: Any) -> R:
+        terms = known if late is None else late()
+        key = None if key_rule is None else _key_of(key_rule, args, kwargs)
+        attempt = first_try(terms, key)
+        call: Call | None = None
+        while True:
+            token = BOUND.set(attempt)
+            timer = None if attempt.until is None else watch(attempt.until, attempt.clock)
+            try:
+                if method:
+                    result = await function(args[0], attempt.node, *args[1:], **kwargs)
+                else:
+                    result = await function(attempt.node, *args, **kwargs)
+            except BaseException as error:
+                leave(token)
+                timed_out = timer is not None and timer.end(error)
+                raised = timeout_of(error) if timed_out else error
+                call = call or Call(terms, key, attempt)
+                wait = _after_error(call, attempt, raised)
+                if wait is None:
+                    if timed_out:
+                        raise raised from error
+                    raise
+            else:
+                BOUND.reset(token)
+                if timer is not None:
+                    timer.end()
+                if type(result) in _PLAIN:
+                    terms.pool.succeed(attempt.peer, attempt.started, attempt.clock())
+                    return result
+                call = call or Call(terms, key, attempt)
+                wait = _after_result(call, attempt, result)
+                if wait is None:
+                    return result
+                await _discard_async(result)
+            if wait:
+                await asyncio.sleep(wait)
+            attempt = call.begin()
+
+    return balanced
+
+
+def _after_error(call: Call, attempt: Try, error: BaseException) -> float | None:
+    fault = call.fail(attempt, call.judge(None, error) or Fault(Kind.APPLICATION), error)
+    wait = call.delay(fault, None, error)
+    if wait is None:
+        call.tell(error)
+    return wait
+
+
+def _after_result(call: Call, attempt: Try, result: object) -> float | None:
+    if isinstance(result, CoroutineType):
+        result.close()
+        call.fail(attempt, Fault(Kind.APPLICATION, "returned a coroutine"), None)
+        raise TypeError("a balanced function that is not `async def` returned a coroutine: nobody would await it")
+    fault = call.judge(result, None)
+    if fault is None:
+        call.succeed(attempt)
+        return None
+    fault = call.fail(attempt, fault, None)
+    return call.delay(fault, result, None)
+
+
+def _discard(result: object) -> None:
+    """Close a response that another try replaces, so that its connection is not lost to its pool."""
+    close = getattr(result, "close", None)
+    if callable(close):
+        with suppress(Exception):
+            close()
+
+
+async def _discard_async(result: object) -> None:
+    close = getattr(result, "aclose", None) or getattr(result, "close", None)
+    if callable(close):
+        with suppress(Exception):
+            closing = close()
+            if inspect.isawaitable(closing):
+                await closing
+
+
+def as_decorator(terms: Terms | Callable[[], Terms], key: Key) -> Decorator:
+    """The decorator that balances a function on `terms`."""
+    return cast(Decorator, lambda function: decorate(function, terms, key))

@@ -1,0 +1,88 @@
+"""What every inbound adapter does with a request, whatever its framework: read its time, and answer our two errors."""
+
+import json
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from math import ceil
+
+from balancemw.balancer import Balancer
+from balancemw.context import Deadline, Request
+from balancemw.errors import DeadlineExceeded, NoNodeAvailable
+
+ATTEMPT_COUNT = "x-envoy-attempt-count"
+
+_MILLISECONDS = re.compile(r"[0-9]{1,12}", re.ASCII)
+_GRPC_TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])", re.ASCII)
+_GRPC_UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An answer of type ``application/problem+json`` (RFC 9457).
+
+    Attributes:
+        status: the HTTP status.
+        headers: names in lower case, and values.
+        body: UTF-8 JSON.
+    """
+
+    status: HTTPStatus
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+def open_request(balancer: Balancer, header: Callable[[str], str | None]) -> Request:
+    """What is known of an inbound request; `header` gives the value of a header by its lower-case name.
+
+    The first deadline header that is present and well formed counts; it and ``inbound.timeout`` only ever shorten.
+    """
+    inbound = balancer.settings.inbound
+    granted = inbound.timeout
+    for name in inbound.deadline_headers:
+        seconds = _seconds(name, header(name))
+        if seconds is not None:
+            granted = seconds if granted is None else min(granted, seconds)
+            break
+    retried = inbound.chain_stop and _is_retry(header(ATTEMPT_COUNT))
+    deadline = None if granted is None else Deadline(time.monotonic() + granted)
+    return Request(balancer, retries_allowed=not retried, deadline=deadline)
+
+
+def _seconds(name: str, value: str | None) -> float | None:
+    """The time a deadline header grants; None when it is absent or malformed."""
+    if value is None:
+        return None
+    value = value.strip()
+    if name == "grpc-timeout":
+        found = _GRPC_TIMEOUT.fullmatch(value)
+        return int(found[1]) * _GRPC_UNITS[found[2]] if found else None
+    return int(value) / 1000.0 if _MILLISECONDS.fullmatch(value) else None
+
+
+def _is_retry(value: str | None) -> bool:
+    return value is not None and _MILLISECONDS.fullmatch(value.strip()) is not None and int(value) > 1
+
+
+def problem_of(error: BaseException) -> Problem | None:
+    """The answer to an error of ours that the app let through; None for every other error.
+
+    It names no service and no node: what is inside is told to the log, not to the client.
+    """
+    if isinstance(error, NoNodeAvailable):
+        retry_after = str(max(1, ceil(min(error.retry_after, 3600.0))))
+        return _problem(HTTPStatus.SERVICE_UNAVAILABLE, "No replica of a needed service is available.", retry_after)
+    if isinstance(error, DeadlineExceeded):
+        return _problem(HTTPStatus.GATEWAY_TIMEOUT, "The time to answer this request is up.", None)
+    return None
+
+
+def _problem(status: HTTPStatus, detail: str, retry_after: str | None) -> Problem:
+    told = {"type": "about:blank", "title": status.phrase, "status": int(status), "detail": detail}
+    body = json.dumps(told).encode()
+    headers = [("content-type", "application/problem+json"), ("content-length", str(len(body)))]
+    if retry_after is not None:
+        headers.append(("retry-after", retry_after))
+    return Problem(status, tuple(headers), body)

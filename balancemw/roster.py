@@ -1,0 +1,187 @@
+"""Who belongs to a service, by priority, and who of them takes a call."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import islice
+from math import inf
+from random import Random
+
+from balancemw.ejection import Record
+from balancemw.errors import NoNodeAvailable
+from balancemw.health import commanded
+from balancemw.node import Node, normal_url
+from balancemw.peer import Peer
+from balancemw.strategies import Picker, Strategy
+from balancemw.tier import Tier
+
+_TRIAL_LEASE = 60.0  # seconds after which a trial call that never ended is given to another call
+_COMPARED = 32  # peers whose success rate a suspect's is compared with: enough to judge, and a bound on the cost
+
+
+class Roster:
+    """The peers of one service in tiers of one priority each. All that changes it runs under the pool's lock.
+
+    Args:
+        strategy: makes a tier's strategy.
+        keep: share of a tier that automatic ejection must leave.
+        ramp: slow start: (window in seconds, least share).
+        rng: decides what is left to chance.
+
+    Attributes:
+        peers: every peer by its url.
+        tiers: lowest priority number first.
+        fast: the picker to ask where no call needs more care, else None.
+    """
+
+    def __init__(
+        self, strategy: Callable[[], Strategy], *, keep: float, ramp: tuple[float, float], rng: Random
+    ) -> None:
+        self.peers: dict[str, Peer] = {}
+        self.tiers: tuple[Tier, ...] = ()
+        self.fast: Picker | None = None
+        self._strategy = strategy
+        self._strategies: dict[int, Strategy] = {}
+        self._keep = keep
+        self._ramp = ramp
+        self._rng = rng
+        self._tier_of: dict[Peer, Tier] = {}
+        self._ramping: set[Peer] = set()
+
+    def arrange(self, peers: Iterable[Peer]) -> None:
+        """Make `peers` the members."""
+        self.peers = {peer.node.url: peer for peer in peers}
+        by_priority: dict[int, list[Peer]] = {}
+        for peer in self.peers.values():
+            by_priority.setdefault(peer.node.priority, []).append(peer)
+        self.tiers = tuple(self._tier(priority, by_priority[priority]) for priority in sorted(by_priority))
+        self._tier_of = {peer: tier for tier in self.tiers for peer in tier.everyone}
+        self._ramping &= self._tier_of.keys()
+
+    def _tier(self, priority: int, peers: list[Peer]) -> Tier:
+        strategy = self._strategies.get(priority)
+        if strategy is None:
+            strategy = self._strategies[priority] = self._strategy()
+        return Tier(tuple(peers), strategy, self._keep)
+
+    def find(self, node: Node | str) -> Peer:
+        """The peer of a node, its url or its name.
+
+        Raises:
+            LookupError: no node is called that, or more than one.
+        """
+        if isinstance(node, Node):
+            found = [self.peers[node.url]] if node.url in self.peers else []
+        else:
+            found = [peer for peer in self.peers.values() if node in (peer.node.name, peer.node.url)]
+            if not found:
+                found = [peer for url, peer in self.peers.items() if url == _url_or_none(node)]
+        if len(found) == 1:
+            return found[0]
+        known = ", ".join(sorted(peer.node.name for peer in islice(self.peers.values(), 8)))
+        problem = "is the name of several nodes: use the url" if found else f"is not a node of this service (known: {known})"
+        raise LookupError(f"{str(node)!r} {problem}")
+
+    def tier_of(self, peer: Peer) -> Tier | None:
+        """The tier of `peer`, or None when it has left the service since."""
+        return self._tier_of.get(peer)
+
+    def reweigh(self, peer: Peer) -> None:
+        """The weight of `peer` changed."""
+        tier = self._tier_of.get(peer)
+        if tier is not None:
+            tier.reweigh()
+
+    def returned(self, peer: Peer, now: float) -> None:
+        """The peer is back or has come late: it takes up its share by degrees."""
+        if self._ramp[0] > 0.0:
+            peer.returned_at = now
+            self._ramping.add(peer)
+
+    def refresh(self, now: float, must_wait: Callable[[Peer], bool]) -> float:
+        """Derive who may be chosen; `must_wait`: a peer whose readmission is its probe's. Returns when to look again."""
+        again = self._end_ramps(now)
+        for tier in self.tiers:
+            due = {peer for peer in tier.everyone if peer.marks and self.is_due(peer, now) and not must_wait(peer)}
+            again = min(again, tier.refresh(now, due))
+        first = self.tiers[0] if self.tiers else None
+        plain = first is not None and first.healthy and not first.kept
+        careful = any(peer.returned_at is not None for peer in self._ramping) or any(tier.trials for tier in self.tiers)
+        self.fast = first.picker() if first is not None and plain and not careful else None
+        return again
+
+    def is_due(self, peer: Peer, now: float) -> bool:
+        """Whether the peer's time out is over and its single trial call is still to be sent."""
+        if not peer.awaits_readmission(now) or "probe" in peer.marks:
+            return False
+        return peer.trial_at is None or now >= peer.trial_at + _TRIAL_LEASE
+
+    def _end_ramps(self, now: float) -> float:
+        window, again = self._ramp[0], inf
+        for peer in tuple(self._ramping):
+            if peer.returned_at is None or now >= peer.returned_at + window:
+                peer.returned_at = None
+                self._ramping.discard(peer)
+            else:
+                again = min(again, peer.returned_at + window)
+        return again
+
+    def choose(
+        self, now: float, key: str | None, tried: Collection[Peer], claim: Callable[[Peer], bool] | None
+    ) -> Peer | None:
+        """A peer for a call: one not tried, tier by tier; one tried where no other is left; None where there is none.
+
+        `claim` takes the single trial call of a peer, if it is still to be had; None: this call is nobody's trial.
+        """
+        for peer in self._due() if claim else ():
+            if claim and claim(peer):
+                return peer
+        return self._from_tiers(now, key, tried, claim) or (self._from_tiers(now, key, (), None) if tried else None)
+
+    def _from_tiers(
+        self, now: float, key: str | None, tried: Collection[Peer], claim: Callable[[Peer], bool] | None
+    ) -> Peer | None:
+        passed, fallback = set(tried), None
+        for place, tier in enumerate(self.tiers):
+            backed = any(later.healthy for later in self.tiers[place + 1 :])
+            while (peer := tier.choose(now, key, passed)) is not None:
+                passed.add(peer)
+                if peer in tier.trials and not (claim and claim(peer)):
+                    continue
+                if tier.accepts(peer, now, self._rng, self._ramp, backed):
+                    return peer
+                fallback = fallback or peer
+        return fallback
+
+    def _due(self) -> Iterator[Peer]:
+        """Peers that get a trial call now, whatever its key."""
+        return (peer for tier in self.tiers if tier.trials and not tier.sticky for peer in tier.trials)
+
+    def nobody(self, service: str, now: float) -> NoNodeAvailable:
+        """The error that says why no node can be used."""
+        peers = self.peers.values()
+        if not peers:
+            return NoNodeAvailable(f"service {service!r} has no node")
+        ends = [mark.until - now for peer in peers for mark in peer.marks.values() if mark.until is not None]
+        told = ", ".join(f"{peer.node.name} is {commanded(peer.marks)}" for peer in islice(peers, 4))
+        more = f", and {len(peers) - 4} more" if len(peers) > 4 else ""
+        return NoNodeAvailable(f"service {service!r} has no node to use: {told}{more}", max(1.0, min(ends, default=1.0)))
+
+    def has_fresh(self, tried: Collection[Peer]) -> bool:
+        """Whether a good node is there that has not been tried."""
+        reach = 1 + len(tried)
+        good = (peer for tier in self.tiers for peer in islice(tier.available, reach + len(tier.kept)))
+        return any(peer not in tried and not peer.accused for peer in good)
+
+    def others(self, peer: Peer) -> Iterator[Record]:
+        """Records of good nodes of the same tier to compare `peer` with; a sample where there are many."""
+        tier = self._tier_of[peer]
+        count = len(tier.available)
+        first = self._rng.randrange(count) if count > _COMPARED else 0
+        around = (tier.available[(first + i) % count] for i in range(min(count, _COMPARED)))
+        return (other.record for other in around if other is not peer and not other.marks)
+
+
+def _url_or_none(text: str) -> str | None:
+    try:
+        return normal_url(text)
+    except ValueError:
+        return None

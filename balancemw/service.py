@@ -1,0 +1,163 @@
+"""A service: a name that stands for its replicas."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from random import Random
+
+from balancemw.call import Attempts, Terms
+from balancemw.context import Clock
+from balancemw.health import Mark, check_mark
+from balancemw.node import Node
+from balancemw.pool import Pool
+from balancemw.retry import FullJitter, RetryPolicy
+from balancemw.settings import parse_nodes
+
+Key = str | Callable[..., object] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a caller asks for where the service's settings would say otherwise; see `Balancer.call`."""
+
+    idempotent: bool = False
+    timeout: float | None = None
+    attempts: int | None = None
+    retry: RetryPolicy | None = None
+
+    def __post_init__(self) -> None:
+        if self.timeout is not None and not 0 < self.timeout < float("inf"):
+            raise ValueError(f"timeout is a number of seconds above 0, not {self.timeout!r}")
+        if self.attempts is not None and self.retry is not None:
+            raise ValueError("attempts= and retry= say the same thing: give one of them")
+        if self.attempts is not None:
+            RetryPolicy(self.attempts)
+
+
+class Service:
+    """The replicas of one service. Made by `Balancer`; safe from any thread and any event loop.
+
+    Attributes:
+        name: as in the settings.
+        pool: the engine room; not part of the public interface.
+    """
+
+    def __init__(self, pool: Pool, *, clock: Clock, rng: Random, sleep: Callable[[float], object] = time.sleep) -> None:
+        self.name = pool.name
+        self.pool = pool
+        self._clock = clock
+        self._sleep = sleep
+        retry = pool.settings.retry
+        self._jitter = FullJitter(retry.backoff, retry.backoff_max, rng)
+
+    def __repr__(self) -> str:
+        return f"<Service {self.name!r}: {len(self.available)} of {len(self.nodes)} nodes available>"
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """All nodes, in the order of the settings."""
+        return tuple(peer.node for peer in self.pool.roster.peers.values())
+
+    @property
+    def available(self) -> tuple[Node, ...]:
+        """The nodes that calls may go to now."""
+        return self.pool.available(self._clock())
+
+    def terms(self, wishes: Wishes) -> Terms:
+        """On which terms a function with these wishes calls this service."""
+        settings = self.pool.settings
+        policy = wishes.retry or RetryPolicy(wishes.attempts or settings.retry.attempts)
+        timeout = settings.timeout if wishes.timeout is None else wishes.timeout
+        return Terms(
+            pool=self.pool,
+            clock=self._clock,
+            idempotent=wishes.idempotent,
+            timeout=timeout,
+            attempt_timeout=settings.attempt_timeout,
+            policy=policy,
+            jitter=self._jitter,
+            sleep=self._sleep,
+        )
+
+    def attempts(
+        self,
+        *,
+        idempotent: bool = False,
+        key: str | None = None,
+        timeout: float | None = None,
+        attempts: int | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> Attempts:
+        """The tries of one call: ``for attempt in service.attempts(): with attempt as node: …``; ``async for`` alike.
+
+        Args:
+            idempotent: whether sending it twice does no harm.
+            key: for strategies that go by key.
+            timeout: seconds for the whole call; None: the service's.
+            attempts: tries in all; None: the service's.
+            retry: a policy of one's own instead of `attempts`.
+        """
+        return Attempts(self.terms(Wishes(idempotent, timeout, attempts, retry)), key)
+
+    def pick(self, key: str | None = None, exclude: Iterable[Node | str] = ()) -> Node:
+        """A choice without a call: nothing is counted, and nobody learns how it went.
+
+        Args:
+            key: for strategies that go by key.
+            exclude: nodes, urls or names to pass over while others are available.
+
+        Raises:
+            NoNodeAvailable: there is no node, or all are forbidden.
+            LookupError: `exclude` names a node that does not exist.
+        """
+        excluded = {self.pool.roster.find(node) for node in exclude} if exclude else ()
+        return self.pool.pick(self._clock(), key, excluded).node
+
+    def mark(
+        self,
+        node: Node | str,
+        kind: str,
+        *,
+        source: str = "operator",
+        reason: str,
+        ttl: float | None = None,
+        weight: float | None = None,
+    ) -> None:
+        """Make a claim about a node, in place of the source's former one.
+
+        Args:
+            node: the node, its url or its name.
+            kind: ``down`` or ``drain`` (no new calls), ``weight`` (a factor on its weight), or ``up``, which clears
+                the source's own mark and, from an operator, overrides what others hold against the node.
+            source: ``operator``, ``alert``, ``discovery``, ``self``, ``probe`` or ``traffic``.
+            reason: why, in words, for those who look later.
+            ttl: seconds after which the mark ends by itself; None: when it is cleared.
+            weight: for kind ``weight``: above 0 and up to 10.
+
+        Raises:
+            ValueError: the mark makes no sense.
+            LookupError: there is no such node.
+        """
+        check_mark(kind, source, weight, ttl)
+        now = self._clock()
+        mark = Mark(source, kind, reason, now, None if ttl is None else now + ttl, weight)
+        self.pool.mark(self.pool.roster.find(node), mark, now)
+
+    def clear(self, node: Node | str, *, source: str = "operator") -> None:
+        """Withdraw the mark of `source`, if it has one.
+
+        Raises:
+            LookupError: there is no such node.
+        """
+        self.pool.clear(self.pool.roster.find(node), source, self._clock())
+
+    def replace(self, nodes: Iterable[object]) -> None:
+        """Make `nodes` the service's nodes: urls, mappings as in the settings, or `Node` objects.
+
+        Those that stay keep what is known of them, new ones take up their share by degrees, and calls in flight to
+        those that leave go on.
+
+        Raises:
+            SettingsError: some of them are not nodes; then nothing is changed.
+        """
+        self.pool.replace(parse_nodes(nodes), self._clock())

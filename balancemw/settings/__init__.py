@@ -1,0 +1,30 @@
+"""The settings: one mapping, the same keys everywhere, checked as a whole before anything starts.
+
+`Settings.load` takes the mapping or a TOML file; `parse_nodes` takes what ``nodes`` in it takes; `advice` tells of
+what is valid but cannot work together. Every error is a `SettingsError` that names all problems at once.
+"""
+
+from balancemw.settings.advice import advice
+from balancemw.settings.document import Settings, parse_nodes
+from balancemw.settings.models import (
+    EjectionSettings,
+    InboundSettings,
+    RetrySettings,
+    ServiceSettings,
+    SlowStartSettings,
+    StrategySettings,
+)
+from balancemw.settings.probe import ProbeSettings
+
+__all__ = [
+    "EjectionSettings",
+    "InboundSettings",
+    "ProbeSettings",
+    "RetrySettings",
+    "ServiceSettings",
+    "Settings",
+    "SlowStartSettings",
+    "StrategySettings",
+    "advice",
+    "parse_nodes",
+]

@@ -1,0 +1,126 @@
+"""Settings that are valid each by itself but cannot do together what they seem to promise."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import fields
+from math import ceil
+
+from balancemw.settings.document import Settings
+from balancemw.settings.models import EjectionSettings, ServiceSettings, SlowStartSettings
+from balancemw.settings.words import key_text
+
+Piece = tuple[str, str]
+"""A key below the service, and what is to be said of it."""
+
+
+def advice(settings: Settings) -> list[str]:
+    """What is valid but of no use, one line each with the full key, such as
+    ``services.inventory.retry.backoff: 1 s is above backoff_max (0.25 s), the cap on each wait``.
+    """
+    return [
+        f"{key_text(('services', name))}.{key}: {text}"
+        for name, service in settings.services.items()
+        for topic in (_nodes, _strategy, _times, _retry, _ejection, _keep, _probe, _probe_answers)
+        for key, text in topic(service)
+    ]
+
+
+def _nodes(service: ServiceSettings) -> Iterator[Piece]:
+    if not service.nodes:
+        yield "nodes", "the list is empty: every call fails with NoNodeAvailable until replace() fills it"
+    for name, count in Counter(node.name for node in service.nodes).items():
+        if count > 1:
+            yield "nodes", f"{count} nodes are called {name!r}; tell them apart by their urls, not by that name"
+
+
+def _strategy(service: ServiceSettings) -> Iterator[Piece]:
+    name = service.strategy.name
+    if name in ("random", "round_robin") and len({node.weight for node in service.nodes}) > 1:
+        yield "strategy", f"{name!r} ignores weights, and the nodes' differ; 'weighted_{name}' heeds them"
+    if name == "consistent_hash" and service.slow_start != SlowStartSettings():
+        yield "slow_start", "has no effect with 'consistent_hash', where a key belongs to its node from the start"
+
+
+def _times(service: ServiceSettings) -> Iterator[Piece]:
+    whole, one, attempts = service.timeout, service.attempt_timeout, service.retry.attempts
+    if one is None:
+        if whole is None:
+            yield "attempt_timeout", "neither this nor timeout is set: a node that hangs holds its callers for ever"
+        elif attempts > 1:
+            yield "attempt_timeout", "without it a try that hangs uses up the whole call, and no other follows"
+    elif whole is None:
+        return
+    elif one > whole:
+        yield "attempt_timeout", f"{one:g} s is longer than timeout ({whole:g} s), which ends the try first"
+    elif one == whole and attempts > 1:
+        yield "attempt_timeout", f"{one:g} s is all of timeout: after a try that hangs no other follows"
+    elif attempts * one > whole * (1 + 1e-9):
+        fit = ceil(whole / one)
+        yield "retry.attempts", f"tries of {one:g} s: only {fit} of {attempts} begin within timeout ({whole:g} s)"
+
+
+def _retry(service: ServiceSettings) -> Iterator[Piece]:
+    retry = service.retry
+    if retry.attempts == 1:
+        return
+    if retry.backoff > retry.backoff_max:
+        yield (
+            "retry.backoff",
+            f"{retry.backoff:g} s is above backoff_max ({retry.backoff_max:g} s), the cap on each wait",
+        )
+    if retry.budget == retry.budget_floor == 0:
+        yield "retry.budget", f"this and budget_floor are 0: nothing is ever retried, for all {retry.attempts} attempts"
+    if retry.statuses and 503 not in retry.statuses:
+        yield "retry.statuses", "503 is not among them: a node that is going down or overloaded says just that"
+    good = sorted(status for status in retry.statuses if status < 400)
+    if good:
+        yield "retry.statuses", f"{', '.join(map(str, good))}: no error, yet a call so answered counts as failed"
+
+
+def _ejection(service: ServiceSettings) -> Iterator[Piece]:
+    ejection, one = service.ejection, service.attempt_timeout
+    if ejection.consecutive == 0 and ejection.success_rate == 0:
+        if service.probe is None:
+            yield "ejection", "switched off, and no probe: a node that hangs or answers errors stays in the pool"
+        return
+    if ejection.success_rate and ejection.min_calls > 1 and one is not None and ejection.window < one:
+        text = f"{ejection.window:g} s is shorter than attempt_timeout ({one:g} s)"
+        yield "ejection.window", f"{text}: one caller's timeouts never meet in one window"
+
+
+def _keep(service: ServiceSettings) -> Iterator[Piece]:
+    ejection = service.ejection
+    if ejection.consecutive == 0 and ejection.success_rate == 0:
+        return
+    tiers = Counter(node.priority for node in service.nodes)
+    for priority, count in sorted(tiers.items()):
+        if count > 1 and ceil(ejection.keep * count - 1e-9) >= count:
+            where = f" of priority {priority}" if len(tiers) > 1 else ""
+            yield "ejection.keep", f"{ejection.keep:g} of {count} nodes{where} is all of them: none is ever ejected"
+    if len(service.nodes) == 1 and ejection != EjectionSettings():
+        yield "ejection", "the only node of a service is never ejected"
+
+
+def _probe(service: ServiceSettings) -> Iterator[Piece]:
+    probe = service.probe
+    if probe is None:
+        return
+    if probe.timeout >= probe.interval:
+        yield "probe.timeout", f"{probe.timeout:g} s: a check may last beyond interval ({probe.interval:g} s)"
+    if probe.fast_interval > probe.interval:
+        text = f"{probe.fast_interval:g} s is above interval ({probe.interval:g} s)"
+        yield "probe.fast_interval", f"{text}: a node that is changing is checked less often, not more"
+    if probe.kind == "http":
+        return
+    defaults = {field.name: field.default for field in fields(probe)}
+    for key in ("path", "method", "expect"):
+        if getattr(probe, key) != defaults[key]:
+            yield f"probe.{key}", f"has no effect with kind {probe.kind!r}, only with 'http'"
+
+
+def _probe_answers(service: ServiceSettings) -> Iterator[Piece]:
+    if service.probe is None or len(service.probe.expect) != 2:
+        return
+    (low, end), (start, high) = service.probe.expect
+    if low == end < start == high and high % 100 == 99:
+        yield "probe.expect", f"just the two statuses {low} and {high}; the range is written [[{low}, {high}]]"

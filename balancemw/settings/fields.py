@@ -1,0 +1,20 @@
+"""The kinds of values that settings are made of. Strict: a number in quotes is no number, and neither is true."""
+
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+Text = Annotated[str, Field(strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
+Whole = Annotated[int, Field(strict=True)]
+Count = Annotated[int, Field(strict=True, ge=1)]
+CountOrOff = Annotated[int, Field(strict=True, ge=0)]
+Status = Annotated[int, Field(strict=True, ge=100, le=599)]
+Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+Seconds = Positive
+SecondsOrZero = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+Rate = SecondsOrZero
+Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
+PositiveShare = Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)]

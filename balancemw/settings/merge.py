@@ -1,0 +1,56 @@
+"""Defaults under services, and the way back: who wrote what is found in the merged settings."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from balancemw.settings.words import Path
+
+Section = Mapping[Any, Any]
+
+_DEEP = ("retry", "ejection", "probe", "slow_start")  # merged key by key; anything else is replaced whole
+
+
+def merged(own: Section, defaults: Section) -> dict[Any, Any]:
+    """A new mapping: what the service says itself, over the defaults. Neither argument is changed."""
+    result = {key: _plain(value) for key, value in defaults.items()}
+    for key, value in own.items():
+        below = defaults.get(key)
+        if key == "probe" and below is True:
+            below = {"kind": "tcp"}
+        if key in _DEEP and isinstance(value, Mapping) and isinstance(below, Mapping):
+            result[key] = {**below, **value}
+        else:
+            result[key] = _plain(value)
+    return result
+
+
+def _plain(value: object) -> object:
+    return dict(value) if isinstance(value, Mapping) else value  # pydantic takes a dict where it wants a mapping
+
+
+def written(own: Section, defaults: Section, path: Path, other: str = "") -> tuple[bool, Path]:
+    """Whether `path` of the merged settings is the service's `own`, and the key to tell it by.
+
+    `other`: a second key that is as much at fault as the last of `path`, told when only that one was written.
+    """
+    choices = [path, (*path[:-1], other)] if other else [path]
+    for choice in choices:
+        if _depth(own, choice) == len(choice):
+            return True, choice
+    # Nobody writes a key that is missing: it is missed where the mapping around it was written, the service first.
+    mine, choice = _depth(own, path), max(choices, key=lambda choice: _depth(defaults, choice))
+    theirs = _depth(defaults, choice)
+    return (True, path) if mine >= theirs else (False, choice)
+
+
+def _depth(raw: Any, path: Path) -> int:
+    """How many parts of `path` stand written below `raw`."""
+    for depth, part in enumerate(path):
+        if isinstance(part, int) and isinstance(raw, list | tuple):
+            there = part < len(cast(Sequence[Any], raw))
+        else:
+            there = isinstance(raw, Mapping) and part in raw
+        if not there:
+            return depth
+        raw = cast(Any, raw)[part]
+    return len(path)

@@ -1,0 +1,226 @@
+"""The settings as immutable objects: every key, its default and its range.
+
+Times are seconds. Validation is pydantic's; what a fault is called is decided in `balancemw.settings.report`.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, field_validator
+from pydantic.dataclasses import dataclass
+
+from balancemw.settings.fields import (
+    STRICT,
+    Count,
+    CountOrOff,
+    Flag,
+    PositiveShare,
+    Rate,
+    Seconds,
+    SecondsOrZero,
+    Share,
+    Status,
+    Text,
+)
+from balancemw.settings.nodes import NodeList
+from balancemw.settings.probe import Probe
+from balancemw.settings.words import a_list, looks_secret, shown
+from balancemw.strategies import OptionError, resolve
+
+
+class Conflict(ValueError):
+    """Two keys of one section contradict each other.
+
+    Attributes:
+        other: the key that contradicts the one the error is raised for.
+    """
+
+    def __init__(self, other: str, message: str) -> None:
+        super().__init__(message)
+        self.other = other
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class RetrySettings:
+    """When a call is tried again.
+
+    Attributes:
+        attempts: tries in all, the first included; 1 never retries.
+        backoff: seconds; full jitter up to ``backoff * 2**n``.
+        backoff_max: seconds; cap on one wait.
+        statuses: responses that are failures to be retried.
+        retry_after_max: seconds; cap on a ``Retry-After`` that is honoured.
+        budget: retries allowed as a share of calls, 0..1; 0 turns it off.
+        budget_floor: retries per second allowed on top of that share; 0 turns it off.
+    """
+
+    attempts: Count = 3
+    backoff: SecondsOrZero = 0.025
+    backoff_max: SecondsOrZero = 0.25
+    statuses: Annotated[frozenset[Status], a_list("statuses", "[502, 503, 504]")] = frozenset({502, 503, 504})
+    retry_after_max: SecondsOrZero = 300.0
+    budget: Share = 0.2
+    budget_floor: Rate = 10.0
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)  # kw_only would hide `base` from the validator of `max`
+class EjectionSettings:
+    """When traffic takes a node out of the pool, and for how long.
+
+    Attributes:
+        consecutive: node-level failures in a row; 0 turns this off.
+        success_rate: 0..1; below it a node is a candidate; 0 turns this off.
+        min_calls: calls within the window before the rate says anything.
+        window: seconds the rate is taken over.
+        base: seconds of the first ejection; doubles per relapse.
+        max: seconds; cap on an ejection.
+        keep: share of the pool that stays in whatever happens, 0..1; at least one node.
+    """
+
+    consecutive: CountOrOff = 5
+    success_rate: Share = 0.8
+    min_calls: Count = 5
+    window: Seconds = 10.0
+    base: Seconds = 5.0
+    max: Seconds = Field(default=300.0, validate_default=True)  # so that a base above the default is told too
+    keep: Share = 0.5
+
+    @field_validator("max")
+    @classmethod
+    def _not_below_base(cls, value: float, info: ValidationInfo) -> float:
+        base = info.data.get("base", value)
+        if base > value:
+            raise Conflict("base", f"base ({base:g}) is above max ({value:g})")
+        return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class SlowStartSettings:
+    """The ramp after recovery.
+
+    Attributes:
+        window: seconds until the full weight is reached; 0 turns it off.
+        min_weight: share of the weight at the beginning, above 0 and up to 1.
+    """
+
+    window: SecondsOrZero = 10.0
+    min_weight: PositiveShare = 0.1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StrategySettings:
+    """Which strategy, and with which options.
+
+    Attributes:
+        name: a built-in name or ``"package.module:Class"``.
+        options: read-only mapping of keyword arguments.
+    """
+
+    name: str
+    options: Mapping[str, object] = dataclasses.field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
+
+    def __reduce__(self) -> tuple[type["StrategySettings"], tuple[object, ...]]:
+        return StrategySettings, (self.name, dict(self.options))  # a mapping proxy cannot be pickled
+
+
+def _strategy(value: Any) -> StrategySettings:
+    if isinstance(value, StrategySettings):
+        chosen = value
+    elif isinstance(value, str):
+        chosen = StrategySettings(value)
+    elif isinstance(value, Mapping):
+        chosen = _named(value)
+    else:
+        raise ValueError(f"expected a name or a mapping with one, got {shown(value)}")
+    try:
+        resolve(chosen.name, chosen.options)
+    except OptionError as error:
+        raise OptionError(error.option, _discreet(str(error), chosen.options)) from None
+    except ValueError as error:
+        text = _discreet(str(error), chosen.options)
+        raise (OptionError("name", text) if isinstance(value, Mapping) else ValueError(text)) from None
+    return chosen
+
+
+def _discreet(text: str, options: Mapping[str, object]) -> str:
+    """`text`, unless a strategy's own message repeats the value of an option that looks like a secret."""
+    secrets = [str(value) for option, value in options.items() if looks_secret(option)]
+    return "not valid; why is not shown, as it repeats a secret" if any(s and s in text for s in secrets) else text
+
+
+def _named(value: Mapping[Any, object]) -> StrategySettings:
+    odd = [key for key in value if not isinstance(key, str)]
+    if odd:
+        raise ValueError(f"every key must be a string, got {shown(odd[0])}")
+    if "name" not in value:
+        raise OptionError("name", 'missing; write {"name": "peak_ewma"}')
+    name = value["name"]
+    if not isinstance(name, str):
+        raise OptionError("name", f"expected a string, got {shown(name)}")
+    return StrategySettings(name, {key: option for key, option in value.items() if key != "name"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class ServiceSettings:
+    """One service, `defaults` already merged in.
+
+    Attributes:
+        nodes: tuple of `Node`, urls unique.
+        strategy: how one of them is chosen.
+        timeout: seconds for the whole call, all attempts and waits; None: no limit.
+        attempt_timeout: seconds for one attempt; None: no limit.
+        retry: when a call is tried again.
+        ejection: when traffic takes a node out.
+        probe: active checks, or None.
+        slow_start: the ramp after recovery.
+    """
+
+    nodes: NodeList
+    strategy: Annotated[StrategySettings, PlainValidator(_strategy)] = StrategySettings("peak_ewma")
+    timeout: Seconds | None = 30.0
+    attempt_timeout: Seconds | None = 10.0
+    retry: RetrySettings = RetrySettings()
+    ejection: EjectionSettings = EjectionSettings()
+    probe: Probe = None
+    slow_start: SlowStartSettings = SlowStartSettings()
+
+
+def _header(value: str) -> str:
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", value):
+        raise ValueError(f"expected the name of a header, got {shown(value)}")
+    return value.lower()
+
+
+def _different(value: tuple[str, ...]) -> tuple[str, ...]:
+    twice = [name for index, name in enumerate(value) if name in value[:index]]
+    if twice:
+        raise ValueError(f"{shown(twice[0])} is named twice")
+    return value
+
+
+DEADLINE_HEADERS = ("x-request-timeout-ms", "x-envoy-expected-rq-timeout-ms", "grpc-timeout")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class InboundSettings:
+    """What a request that comes in brings along.
+
+    Attributes:
+        deadline_headers: lower-case names; the first one present bounds the request.
+        timeout: seconds; bound for a request that brings no header, None for none.
+        chain_stop: whether a request that arrives as a retry makes no retries of its own.
+    """
+
+    deadline_headers: Annotated[
+        tuple[Annotated[Text, AfterValidator(_header)], ...],
+        AfterValidator(_different),
+        a_list("header names", '["x-request-timeout-ms"]', (list, tuple)),
+    ] = DEADLINE_HEADERS
+    timeout: Seconds | None = None
+    chain_stop: Flag = True

@@ -1,0 +1,161 @@
+"""From what pydantic found to lines that name the key as the user wrote it."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from balancemw.errors import did_you_mean
+from balancemw.settings.models import (
+    Conflict,
+    EjectionSettings,
+    InboundSettings,
+    RetrySettings,
+    ServiceSettings,
+    SlowStartSettings,
+)
+from balancemw.settings.nodes import NodeEntry
+from balancemw.settings.probe import ProbeSettings
+from balancemw.settings.words import Path, key_text, looks_secret, one_line, shown
+from balancemw.strategies import OptionError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+# Keys that the product knows and this version does not: a "did you mean" would lead away from them.
+_LATER = {
+    "": ("admin", "routes", "state"),
+    "service": ("discovery", "hedge", "host_header", "zone"),
+    "inbound": ("report_load",),
+}
+
+_TEXTS = {
+    "bool_type": "expected true or false, got {got}",
+    "dataclass_type": "expected a mapping, got {got}",
+    "dict_type": "expected a mapping, got {got}",
+    "finite_number": "must be a finite number, got {got}",
+    "float_type": "expected a number, got {got}",
+    "greater_than": "must be above {gt:g}, got {got}",
+    "greater_than_equal": "must be at least {ge:g}, got {got}",
+    "int_type": "expected a whole number, got {got}",
+    "less_than_equal": "must be at most {le:g}, got {got}",
+    "string_type": "expected a string, got {got}",
+    "string_unicode": "is not valid text: {got}",
+}
+_MISSING = {
+    "kind": 'missing; write "http", "tcp" or "package.module:callable"',
+    "nodes": 'missing; write ["http://host:port"]',
+    "url": 'missing; write "http://host:port"',
+}
+
+
+def _keys(cls: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(cls) if field.init)
+
+
+KNOWN = {
+    "": ("services", "defaults", "inbound"),
+    "service": _keys(ServiceSettings),
+    "inbound": _keys(InboundSettings),
+    "nodes": _keys(NodeEntry),
+    "probe": _keys(ProbeSettings),
+    "retry": _keys(RetrySettings),
+    "ejection": _keys(EjectionSettings),
+    "slow_start": _keys(SlowStartSettings),
+}
+"""The keys of every section; ``""`` is the outermost, ``"service"`` what stands below a service's name."""
+
+Place = Callable[[Path, str], Path]
+
+
+class Report:
+    """Problems as they are found, one line each; the same line is told once.
+
+    Args:
+        head: what every key begins with.
+
+    Attributes:
+        lines: the problems, in the order they were found; a mapping for its keys.
+    """
+
+    def __init__(self, head: str = "") -> None:
+        self.lines: dict[str, None] = {}
+        self._head = head
+
+    def add(self, path: Path, text: str) -> None:
+        """Tell of one problem at `path`."""
+        key = self._head + key_text(path)
+        self.lines[one_line(f"{key}: {text}" if key else text)] = None
+
+    def odd_keys(self, path: Path, keys: Iterable[object]) -> None:
+        """Tell of those `keys` below `path` that are no strings."""
+        for key in keys:
+            if not isinstance(key, str):
+                self.add(path, f"every key must be a string, got {shown(key)}")
+
+    def invalid(self, error: ValidationError, place: Place, *, root: str = "service", skip: Sequence[str] = ()) -> None:
+        """Tell of everything that pydantic found.
+
+        Args:
+            error: its findings.
+            place: where the user wrote what it found at a path; also given the other key when two contradict.
+            root: the section that was validated.
+            skip: kinds of findings not to tell.
+        """
+        for fault in error.errors(include_url=False):
+            cause = fault.get("ctx", {}).get("error")
+            conflict = cause.other if isinstance(cause, Conflict) else ""
+            if fault["type"] in skip or (conflict and "conflict" in skip):
+                continue
+            path, text = _translated(fault, root)
+            path = place(path, conflict)
+            # A strategy's own error names the option it is about, which pydantic's path does not.
+            self.add((*path, cause.option) if isinstance(cause, OptionError) else path, text)
+
+
+def _translated(fault: "ErrorDetails", root: str) -> tuple[Path, str]:
+    path, kind = fault["loc"], fault["type"]
+    if kind == "value_error":
+        return path, str(fault.get("ctx", {})["error"])
+    if kind == "unexpected_keyword_argument":
+        section = next((part for part in reversed(path[:-1]) if isinstance(part, str)), root)
+        return path, unknown_key(str(path[-1]), section)
+    if kind == "missing":
+        return path, _MISSING[str(path[-1])]
+    if kind == "invalid_key":
+        return path[:-1], f"every key must be a string, got {shown(fault['input'])}"
+    if path[-1:] == ("[key]",):
+        return path[:-2], f"every key must be a string, got {shown(fault['input'])}"
+    return path, _typed(fault)
+
+
+def _typed(fault: "ErrorDetails") -> str:
+    kind, value = fault["type"], fault["input"]
+    if kind == "float_type" and isinstance(value, int) and not isinstance(value, bool):
+        return "must be a finite number, got one too large"
+    hidden = any(looks_secret(part) for part in fault["loc"])
+    text = _TEXTS[kind].format(got="a value that is not shown" if hidden else shown(value), **fault.get("ctx", {}))
+    if kind in ("float_type", "int_type") and isinstance(value, str) and _numeric(value):
+        text += "; write it without quotes"
+    return text
+
+
+def _numeric(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
+def unknown_key(key: str, section: str) -> str:
+    """What is said of a `key` that `section` does not have."""
+    if key in _LATER.get(section, ()):
+        return "not supported by this version"
+    word = key.lower()
+    if section == "service":
+        homes = [name for name in KNOWN["service"] if name != "nodes" and word in KNOWN.get(name, ())]
+        if homes and word not in KNOWN["service"]:
+            return f"unknown key; did you mean '{homes[0]}.{word}'?"
+    return f"unknown key{did_you_mean(word, KNOWN[section])}"

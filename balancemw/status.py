@@ -1,0 +1,42 @@
+"""What a balancer knows, as plain data for status pages and machines."""
+
+from balancemw.peer import Peer
+from balancemw.pool import Pool
+
+
+def service_status(pool: Pool, now: float, epoch: float) -> dict[str, object]:
+    """One service; `epoch`: seconds since the epoch at zero of the balancer's clock, which reads `now`."""
+    pool.available(now)  # derive what is due before telling it
+    budget = pool.budget
+    return {
+        "strategy": pool.settings.strategy.name,
+        "nodes": [_node_status(pool, peer, now, epoch) for peer in pool.roster.peers.values()],
+        "budget": {
+            "calls": budget.called(),
+            "retries": budget.spent(),
+            "allowed": budget.allowed(),
+            "refused": budget.refused,
+            "share": budget.share,
+            "floor": budget.floor,
+        },
+    }
+
+
+def _node_status(pool: Pool, peer: Peer, now: float, epoch: float) -> dict[str, object]:
+    node, record = peer.node, peer.record
+    slow_start = pool.settings.slow_start
+    trying = peer.trial_at is not None or pool.roster.is_due(peer, now) and not pool.must_wait(peer, now)
+    return {
+        "url": node.url,
+        "name": node.name,
+        "state": peer.state(now, trying),
+        "weight": peer.weight * peer.ramp(now, slow_start.window, slow_start.min_weight),
+        "zone": node.zone,
+        "priority": node.priority,
+        "in_flight": peer.in_flight,
+        "latency_ms": peer.latency * 1000.0 if peer.latency else None,
+        "success_rate": record.success_rate(now),
+        "calls": record.calls + peer.overloads + peer.neutral,
+        "failures": record.failed + peer.overloads,
+        "marks": peer.shown_marks(epoch),
+    }

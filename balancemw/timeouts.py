@@ -1,0 +1,96 @@
+"""Timeouts of async attempts that cost next to nothing until they fire.
+
+``asyncio.timeout`` makes a timer per use, which alone costs more than all else that a call needs here. An attempt
+instead joins the set of those being watched on its event loop, and leaves it; one timer per loop, set for the
+earliest end in that set, looks through it when it fires. The rules of cancelling are those of ``asyncio.timeout``.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from math import inf
+from typing import Any
+
+Clock = Callable[[], float]
+
+
+class Watch:
+    """One attempt of one task, to be cancelled at `until`."""
+
+    __slots__ = ("_cancelling", "_expired", "_task", "_watches", "until")
+
+    def __init__(self, watches: "_Watches", task: "asyncio.Task[Any]", until: float) -> None:
+        self.until = until
+        self._watches = watches
+        self._task = task
+        self._cancelling = task.cancelling()
+        self._expired = False
+
+    def expire(self) -> None:
+        """Cancel the task: the attempt's time is up."""
+        self._expired = True
+        self._task.cancel()
+
+    def end(self, error: BaseException | None = None) -> bool:
+        """The attempt is over, with `error`; returns whether that error is nothing but this timeout."""
+        self._watches.open.discard(self)
+        if not self._expired:
+            return False
+        return self._task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError)
+
+
+class _Watches:
+    """The watches of one event loop."""
+
+    __slots__ = ("_due", "_timer", "loop", "open")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.open: set[Watch] = set()
+        self._due = inf
+        self._timer: asyncio.TimerHandle | None = None
+
+    def set_timer(self, until: float, clock: Clock) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due = until
+        self._timer = self.loop.call_later(max(0.0, until - clock()), self._fire, clock)
+
+    def add(self, watch: Watch, clock: Clock) -> None:
+        self.open.add(watch)
+        if watch.until < self._due:
+            self.set_timer(watch.until, clock)
+
+    def _fire(self, clock: Clock) -> None:
+        due, self._due, self._timer = self._due, inf, None
+        for watch in [watch for watch in self.open if watch.until <= due]:
+            self.open.discard(watch)
+            watch.expire()
+        if self.open:
+            self.set_timer(min(watch.until for watch in self.open), clock)
+
+
+class _OfThread(threading.local):
+    """The watches of the loop that this thread ran last: loops change rarely, attempts are many."""
+
+    watches: _Watches | None = None
+
+
+_current = _OfThread()
+
+
+def watch(until: float, clock: Clock) -> Watch | None:
+    """Watch the current task until `until` on `clock`; None where no asyncio task is running."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return None
+    if task is None:
+        return None
+    watches = _current.watches
+    loop = task.get_loop()
+    if watches is None or watches.loop is not loop:
+        watches = _current.watches = _Watches(loop)
+    watch = Watch(watches, task, until)
+    watches.add(watch, clock)
+    return watch

@@ -1,0 +1,74 @@
+"""The judge of traffic: from how calls end to the marks that source ``traffic`` sets and clears."""
+
+from collections.abc import Iterable
+from random import Random
+
+from balancemw.ejection import Record, Rules, offence, time_out
+from balancemw.fault import Fault
+from balancemw.health import Mark
+from balancemw.peer import Peer
+
+_FIRST_REST, _LONGEST_REST = 1.0, 30.0
+"""Seconds of rest after an overload that names no time: doubling per overload in a row."""
+
+_ENOUGH_WINS = 5
+"""Successes in a row that readmit an ejected node before its time, where the pool had to go on using it."""
+
+
+class Traffic:
+    """Judges the calls of one service. Runs under the pool's lock and touches only the peer it is given.
+
+    Args:
+        rules: the ejection settings.
+        longest_rest: cap on a ``Retry-After``, in seconds.
+        rng: spreads the ends of ejections.
+    """
+
+    def __init__(self, rules: Rules, longest_rest: float, rng: Random) -> None:
+        self.rules = rules
+        self._longest_rest = longest_rest
+        self._rng = rng
+
+    def convict(self, peer: Peer, fault: Fault, now: float, others: Iterable[Record]) -> Mark | None:
+        """The mark that a fault of the node's own leads to, if any; `others`: records to compare with."""
+        mark = peer.marks.get("traffic")
+        if mark is not None and mark.kind == "ejected":
+            peer.wins = 0
+            tried, peer.trial_at = peer.trial_at is not None, None
+            return self._eject(peer, "its trial call failed", fault, now) if tried or peer.awaits_readmission(now) else None
+        if fault.ejects_at_once:
+            return self._eject(peer, "it cannot be reached", fault, now)
+        reason = offence(peer.record, others, now, self.rules)
+        return self._eject(peer, reason, fault, now) if reason else None
+
+    def _eject(self, peer: Peer, reason: str, fault: Fault, now: float) -> Mark:
+        span = time_out(peer.record.level, self.rules, self._rng)
+        peer.record.level += 1
+        peer.record.restart(now)
+        peer.returned_at = None
+        peer.wins = 0
+        return Mark("traffic", "ejected", f"{reason} ({fault.reason}); out for {span:.1f} s", now, now + span)
+
+    def rest(self, peer: Peer, fault: Fault, now: float) -> Mark | None:
+        """The rest that an overloaded node is given, unless it is out already or asked for none."""
+        mark = peer.marks.get("traffic")
+        if mark is not None and mark.kind == "ejected":
+            peer.trial_at = None
+            return None
+        if fault.retry_after is None:
+            span = min(_LONGEST_REST, _FIRST_REST * 2.0 ** min(peer.rests, 16))
+            peer.rests += 1
+        else:
+            span = min(fault.retry_after, self._longest_rest)
+        until = max(now + span, mark.until or 0.0) if mark is not None else now + span
+        return Mark("traffic", "resting", f"{fault.reason}; rests for {span:.1f} s", now, until) if until > now else None
+
+    def absolves(self, peer: Peer, started: float, now: float, desperate: bool) -> bool:
+        """Whether a success ends the node's ejection. `desperate`: the pool has no good node, so any success counts."""
+        peer.record.calm(now)
+        peer.rests = 0
+        mark = peer.marks.get("traffic")
+        if mark is None or mark.kind != "ejected" or started < mark.since:
+            return False  # also a call that was under way when the node was put out: it says nothing of the node now
+        peer.wins += 1
+        return desperate or peer.trial_at is not None or peer.awaits_readmission(now) or peer.wins >= _ENOUGH_WINS

@@ -1,0 +1,11 @@
+import os
+
+# These change where a client connects and what it trusts, without a word.
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+# At import, so that the processes that tests start do not inherit them either.
+for name in (*PROXIES, *CERTIFICATES):
+    os.environ.pop(name, None)
+    os.environ.pop(name.lower(), None)
+os.environ.pop("BALANCEMW_SETTINGS", None)

@@ -1,0 +1,474 @@
+"""Settings that are right: defaults, merging, ranges, and what comes out of them."""
+
+import copy
+import dataclasses
+import math
+import pickle
+import subprocess
+import sys
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from balancemw.errors import SettingsError
+from balancemw.node import Node
+from balancemw.settings import (
+    EjectionSettings,
+    InboundSettings,
+    ProbeSettings,
+    RetrySettings,
+    ServiceSettings,
+    Settings,
+    SlowStartSettings,
+    StrategySettings,
+    parse_nodes,
+)
+
+
+def service(own: dict[str, Any] | None = None, **rest: Any) -> ServiceSettings:
+    """The one service of settings that hold `own` beside a node, and `rest` beside the services."""
+    return Settings.load({"services": {"inventory": {"nodes": ["http://a:1"], **(own or {})}}, **rest}).services["inventory"]
+
+
+def test_defaults_of_a_service():
+    found = service()
+    assert found.nodes == (Node("http://a:1"),)
+    assert found.strategy == StrategySettings("peak_ewma", {})
+    assert (found.timeout, found.attempt_timeout, found.probe) == (30, 10, None)
+    assert dataclasses.asdict(found.retry) == {
+        "attempts": 3,
+        "backoff": 0.025,
+        "backoff_max": 0.25,
+        "statuses": frozenset({502, 503, 504}),
+        "retry_after_max": 300,
+        "budget": 0.2,
+        "budget_floor": 10,
+    }
+    assert dataclasses.asdict(found.ejection) == {
+        "consecutive": 5,
+        "success_rate": 0.8,
+        "min_calls": 5,
+        "window": 10,
+        "base": 5,
+        "max": 300,
+        "keep": 0.5,
+    }
+    assert dataclasses.asdict(found.slow_start) == {"window": 10, "min_weight": 0.1}
+
+
+def test_defaults_of_inbound():
+    inbound = Settings.load({"services": {}}).inbound
+    assert inbound.deadline_headers == ("x-request-timeout-ms", "x-envoy-expected-rq-timeout-ms", "grpc-timeout")
+    assert (inbound.timeout, inbound.chain_stop) == (None, True)
+
+
+@pytest.mark.parametrize("probe", [True, {"kind": "tcp"}])
+def test_defaults_of_a_probe(probe: object):
+    assert dataclasses.asdict(service({"probe": probe}).probe) == {
+        "kind": "tcp",
+        "path": "/",
+        "method": "GET",
+        "expect": ((200, 399),),
+        "interval": 5,
+        "timeout": 2,
+        "fall": 3,
+        "rise": 2,
+        "jitter": 0.2,
+        "fast_interval": 1,
+        "down_interval": 10,
+        "call": None,
+    }
+
+
+@pytest.mark.parametrize("probe", [False, None])
+def test_no_probe(probe: object):
+    assert service({"probe": probe}).probe is None
+    assert service({"probe": probe}, defaults={"probe": True}).probe is None
+
+
+def test_every_key_is_taken():
+    settings = Settings.load(
+        {
+            "services": {
+                "a-b_c.D1": {
+                    "nodes": [
+                        "HTTP://Host/",
+                        {"url": "https://h/p/", "weight": 2, "zone": "z", "priority": 3, "metadata": {"rack": [1]}},
+                        Node("http://made", weight=4),
+                    ],
+                    "strategy": {"name": "random"},
+                    "timeout": 5,
+                    "attempt_timeout": 1.5,
+                    "retry": {
+                        "attempts": 1,
+                        "backoff": 0,
+                        "backoff_max": 1,
+                        "statuses": [HTTPStatus.BAD_GATEWAY, 500],
+                        "retry_after_max": 0,
+                        "budget": 0,
+                        "budget_floor": 0,
+                    },
+                    "ejection": {
+                        "consecutive": 0,
+                        "success_rate": 0,
+                        "min_calls": 1,
+                        "window": 0.5,
+                        "base": 1,
+                        "max": 1,
+                        "keep": 0,
+                    },
+                    "probe": {
+                        "kind": "http",
+                        "path": "/up?deep=1",
+                        "method": "head",
+                        "expect": [204, [300, 301], (400, 499)],
+                        "interval": 1,
+                        "timeout": 0.5,
+                        "fall": 1,
+                        "rise": 1,
+                        "jitter": 0,
+                        "fast_interval": 0.1,
+                        "down_interval": 3,
+                    },
+                    "slow_start": {"window": 0, "min_weight": 1},
+                }
+            },
+            "inbound": {"deadline_headers": ("X-Left",), "timeout": 3, "chain_stop": False},
+        }
+    )
+    found = settings.services["a-b_c.D1"]
+    assert [node.url for node in found.nodes] == ["http://host", "https://h/p", "http://made"]
+    assert found.nodes[1] == Node("https://h/p", 2.0, "z", 3, {"rack": [1]})
+    assert found.strategy == StrategySettings("random")
+    assert (found.timeout, found.attempt_timeout) == (5, 1.5)
+    assert found.retry == RetrySettings(
+        attempts=1,
+        backoff=0,
+        backoff_max=1,
+        statuses=frozenset({500, 502}),
+        retry_after_max=0,
+        budget=0,
+        budget_floor=0,
+    )
+    assert found.ejection == EjectionSettings(
+        consecutive=0, success_rate=0, min_calls=1, window=0.5, base=1, max=1, keep=0
+    )
+    assert found.probe == ProbeSettings(
+        kind="http",
+        path="/up?deep=1",
+        method="HEAD",
+        expect=((204, 204), (300, 301), (400, 499)),
+        interval=1,
+        timeout=0.5,
+        fall=1,
+        rise=1,
+        jitter=0,
+        fast_interval=0.1,
+        down_interval=3,
+    )
+    assert found.slow_start == SlowStartSettings(window=0, min_weight=1)
+    assert settings.inbound == InboundSettings(deadline_headers=("x-left",), timeout=3, chain_stop=False)
+
+
+@pytest.mark.parametrize("key", ["timeout", "attempt_timeout"])
+def test_no_limit(key: str):
+    assert getattr(service({key: None}), key) is None
+
+
+def test_times_are_floats_whatever_was_written():
+    assert isinstance(service({"timeout": 5}).timeout, float)
+
+
+def test_an_empty_list_of_nodes_and_no_service_at_all_are_fine():
+    assert service({"nodes": []}).nodes == ()
+    assert Settings.load({"services": {}}).services == {}
+
+
+def test_services_keep_their_order():
+    names = ["z", "a", "m"]
+    assert list(Settings.load({"services": {name: {"nodes": []} for name in names}}).services) == names
+
+
+class TestDefaults:
+    def test_are_merged_key_by_key(self):
+        found = service(
+            {"retry": {"attempts": 5}, "ejection": {"keep": 1}, "slow_start": {"window": 1}},
+            defaults={
+                "retry": {"attempts": 2, "backoff": 1},
+                "ejection": {"base": 9},
+                "slow_start": {"min_weight": 0.5},
+                "timeout": 7,
+            },
+        )
+        assert found.retry == RetrySettings(attempts=5, backoff=1)
+        assert found.ejection == EjectionSettings(base=9, keep=1)
+        assert found.slow_start == SlowStartSettings(window=1, min_weight=0.5)
+        assert found.timeout == 7
+
+    def test_a_strategy_is_replaced_whole(self, strategy_module: str):
+        theirs = {"name": f"{strategy_module}:Own", "factor": 2}
+        assert service(defaults={"strategy": theirs}).strategy.options == {"factor": 2}
+        assert service({"strategy": {"name": "random"}}, defaults={"strategy": theirs}).strategy.options == {}
+
+    def test_probe_true_replaces(self):
+        found = service({"probe": True}, defaults={"probe": {"kind": "http", "interval": 1}})
+        assert found.probe == ProbeSettings(kind="tcp")
+
+    def test_a_probe_over_probe_true_is_tcp(self):
+        found = service({"probe": {"interval": 1}}, defaults={"probe": True})
+        assert found.probe == ProbeSettings(kind="tcp", interval=1)
+
+    def test_the_kind_of_probe_may_come_from_either_side(self):
+        own, theirs = {"kind": "http"}, {"interval": 1}
+        expected = ProbeSettings(kind="http", interval=1)
+        assert service({"probe": own}, defaults={"probe": theirs}).probe == expected
+        assert service({"probe": theirs}, defaults={"probe": own}).probe == expected
+
+    def test_null_wins_over_a_default(self):
+        assert service({"timeout": None}, defaults={"timeout": 3}).timeout is None
+
+    def test_lists_are_replaced(self):
+        found = service({"retry": {"statuses": [500]}}, defaults={"retry": {"statuses": [502]}})
+        assert found.retry.statuses == {500}
+
+    def test_what_contradicts_the_defaults_alone_may_be_mended_in_each_service(self):
+        assert service({"ejection": {"max": 900}}, defaults={"ejection": {"base": 600}}).ejection.base == 600
+
+    def test_any_kind_of_mapping_will_do(self):
+        proxy = MappingProxyType
+        source = proxy(
+            {
+                "services": proxy({"a": proxy({"nodes": [proxy({"url": "http://a", "metadata": proxy({"k": 1})})]})}),
+                "defaults": proxy({"retry": proxy({"attempts": 2}), "strategy": proxy({"name": "random"})}),
+                "inbound": proxy({"timeout": 1}),
+            }
+        )
+        settings = Settings.load(source)
+        assert settings.services["a"].retry.attempts == 2
+        assert settings.services["a"].nodes[0].metadata == {"k": 1}
+        assert settings.inbound.timeout == 1
+
+    def test_the_users_mapping_is_left_alone(self):
+        source = {
+            "services": {"a": {"nodes": [{"url": "HTTP://A/"}], "probe": True, "retry": {"attempts": 2}}},
+            "defaults": {"retry": {"backoff": 1}, "probe": {"kind": "tcp"}},
+            "inbound": {"deadline_headers": ["X-A"]},
+        }
+        before = copy.deepcopy(source)
+        Settings.load(source)
+        assert source == before
+
+
+class TestObjects:
+    def test_settings_already_loaded_are_taken_as_they_are(self):
+        settings = Settings.load({"services": {}})
+        assert Settings.load(settings) is settings
+
+    def test_settings_cannot_be_made_out_of_what_is_not_checked(self):
+        with pytest.raises(TypeError, match="Settings.load"):
+            Settings({"a": {"nodes": []}}, InboundSettings())  # type: ignore[dict-item]
+
+    def test_nothing_can_be_changed(self):
+        settings = Settings.load({"services": {"a": {"nodes": ["http://a"], "probe": True}}})
+        found = settings.services["a"]
+        with pytest.raises(TypeError):
+            settings.services["b"] = found  # type: ignore[index]
+        with pytest.raises(TypeError):
+            found.strategy.options["x"] = 1  # type: ignore[index]
+        for part in (settings, found, found.retry, found.ejection, found.probe, found.slow_start, settings.inbound):
+            with pytest.raises(dataclasses.FrozenInstanceError):
+                setattr(part, dataclasses.fields(part)[0].name, None)  # type: ignore[arg-type]
+
+    def test_they_can_be_pickled_copied_compared_and_hashed(self):
+        source = {"services": {"a": {"nodes": ["http://a"], "probe": {"kind": "builtins:bool"}, "strategy": "random"}}}
+        settings = Settings.load(source)
+        for twin in (pickle.loads(pickle.dumps(settings)), copy.deepcopy(settings), Settings.load(source)):
+            assert twin == settings
+            assert hash(twin) == hash(settings)
+            assert twin.services["a"].probe.call is bool
+
+    def test_parts_made_by_hand_are_checked_as_well(self):
+        assert ServiceSettings(nodes=["http://a"]).nodes == (Node("http://a"),)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="attempts"):
+            RetrySettings(attempts=0)
+        part = RetrySettings(attempts=7)
+        assert service({"retry": part, "strategy": StrategySettings("random")}).retry is part
+
+
+def test_a_probe_of_ones_own_is_imported():
+    found = service({"probe": {"kind": "math:isfinite"}}).probe
+    assert found is not None
+    assert (found.kind, found.call) == ("math:isfinite", math.isfinite)
+
+
+class TestParseNodes:
+    def test_takes_urls_mappings_and_nodes(self):
+        made = Node("http://c", weight=3)
+        found = parse_nodes(iter(["http://A/", {"url": "http://b", "weight": 2}, made]))
+        assert found == (Node("http://a"), Node("http://b", 2), made)
+        assert found[2] is made
+
+    @pytest.mark.parametrize("nodes", [[], (), iter([]), set()])
+    def test_takes_nothing(self, nodes: Any):
+        assert parse_nodes(nodes) == ()
+
+    def test_addresses_that_differ_in_scheme_port_or_path_are_different_nodes(self):
+        urls = ["http://a", "https://a", "http://a:81", "http://a/x", "http://a/y"]
+        assert [node.url for node in parse_nodes(urls)] == urls
+
+
+def test_importing_the_settings_stays_cheap_and_imports_no_framework():
+    code = "import sys, balancemw.settings; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"aiohttp", "asyncio", "django", "flask", "starlette", "tenacity"} & set(done.stdout.split())
+
+
+# Whatever is thrown at it ------------------------------------------------------------------------------------------
+
+KEYS = st.sampled_from(
+    "services defaults inbound nodes url weight zone priority metadata strategy name timeout attempt_timeout retry "
+    "attempts backoff backoff_max statuses retry_after_max budget budget_floor ejection consecutive success_rate "
+    "min_calls window base max keep probe kind path method expect interval fall rise jitter fast_interval call "
+    "down_interval slow_start min_weight deadline_headers chain_stop hedge a.b inventory".split()
+)
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.sampled_from([10**400, -1, 0, 1, 200, 0.5, "http", "tcp", "GET", "/", "http://a", "http://u:p@h", "math:pi"]),
+    st.text(max_size=8),
+)
+JUNK = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.one_of(KEYS, KEYS, KEYS, st.text(max_size=5), st.integers()), inner, max_size=5),
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.one_of(JUNK, st.dictionaries(KEYS, JUNK), st.fixed_dictionaries({"services": st.dictionaries(KEYS, JUNK)})))
+def test_anything_is_either_loaded_or_told(source: Any):
+    if isinstance(source, str | None):
+        return  # a path, and there is no telling what is there
+    before = copy.deepcopy(source)
+    try:
+        assert isinstance(Settings.load(source), Settings)
+    except SettingsError as error:
+        assert error.problems
+        assert len(set(error.problems)) == len(error.problems)
+        assert all(problem.isprintable() for problem in error.problems)
+    assert repr(source) == repr(before)
+
+
+def positive(top: float = 1e6) -> st.SearchStrategy[float]:
+    return st.floats(0, top, exclude_min=True)
+
+
+SHARE = st.floats(0, 1)
+COUNT = st.integers(1, 100)
+NODES = st.lists(st.integers(1, 65535), unique=True, max_size=4).flatmap(
+    lambda ports: st.tuples(
+        *[
+            st.one_of(
+                st.just(f"http://h:{port}"),
+                st.fixed_dictionaries(
+                    {"url": st.just(f"http://h:{port}/")},
+                    optional={
+                        "weight": positive(),
+                        "zone": st.text(st.characters(codec="utf-8")),
+                        "priority": st.integers(-9, 9),
+                        "metadata": st.dictionaries(st.text(st.characters(codec="utf-8")), JUNK, max_size=2),
+                    },
+                ),
+            )
+            for port in ports
+        ]
+    )
+)
+EXPECT = st.lists(
+    st.one_of(st.integers(100, 599), st.lists(st.integers(100, 599), min_size=2, max_size=2).map(sorted)), min_size=1
+)
+COMMON = {
+    "strategy": st.sampled_from(["random", "consistent_hash", {"name": "least_requests"}]),
+    "timeout": st.none() | positive(),
+    "attempt_timeout": st.none() | positive(),
+    "retry": st.fixed_dictionaries(
+        {},
+        optional={
+            "attempts": COUNT,
+            "backoff": st.floats(0, 9),
+            "backoff_max": st.floats(0, 9),
+            "statuses": st.lists(st.integers(100, 599)),
+            "retry_after_max": st.floats(0, 9),
+            "budget": SHARE,
+            "budget_floor": st.floats(0, 9),
+        },
+    ),
+    "ejection": st.fixed_dictionaries(
+        {},
+        optional={
+            "consecutive": st.integers(0, 9),
+            "success_rate": SHARE,
+            "min_calls": COUNT,
+            "window": positive(),
+            "base": positive(9),
+            "max": st.floats(9, 1e9),
+            "keep": SHARE,
+        },
+    ),
+    "probe": st.none()
+    | st.booleans()
+    | st.fixed_dictionaries(
+        {"kind": st.sampled_from(["http", "tcp", "builtins:bool"])},
+        optional={
+            "path": st.sampled_from(["/", "/up?x=1"]),
+            "method": st.sampled_from(["GET", "head"]),
+            "expect": EXPECT,
+            "interval": positive(),
+            "timeout": positive(),
+            "fall": COUNT,
+            "rise": COUNT,
+            "jitter": SHARE,
+            "fast_interval": positive(),
+            "down_interval": positive(),
+        },
+    ),
+    "slow_start": st.fixed_dictionaries({}, optional={"window": st.floats(0, 9), "min_weight": positive(1)}),
+}
+VALID = st.fixed_dictionaries(
+    {
+        "services": st.dictionaries(
+            st.from_regex("[a-z0-9]([a-z0-9-]{0,5}[a-z0-9])?", fullmatch=True),
+            st.fixed_dictionaries({"nodes": NODES}, optional=COMMON),
+            max_size=3,
+        )
+    },
+    optional={
+        "defaults": st.fixed_dictionaries({}, optional=COMMON),
+        "inbound": st.fixed_dictionaries(
+            {},
+            optional={
+                "deadline_headers": st.lists(st.sampled_from(["a", "B-c"]), unique=True),
+                "timeout": st.none() | positive(),
+                "chain_stop": st.booleans(),
+            },
+        ),
+    },
+)
+
+
+@given(VALID)
+def test_whatever_is_in_range_is_loaded_and_advised_upon(source: dict[str, Any]):
+    from balancemw.settings import advice
+
+    settings = Settings.load(source)
+    assert list(settings.services) == list(source["services"])
+    assert all(line.startswith("services.") for line in advice(settings))
+    assert pickle.loads(pickle.dumps(settings)).inbound == settings.inbound
