@@ -6,11 +6,12 @@ into being, which remembers the tries and asks tenacity.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextvars import Token
 from dataclasses import dataclass
+from math import inf
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from balancemw.context import BOUND, REQUEST, Bound, Clock, time_left
 from balancemw.errors import DeadlineExceeded
@@ -37,8 +38,8 @@ class Terms:
         pool: the service's pool.
         clock: the balancer's clock.
         idempotent: whether sending it twice does no harm.
-        timeout: seconds for the whole call, or None.
-        attempt_timeout: seconds for one attempt, or None.
+        timeout: seconds for the whole call; infinity: unbounded.
+        attempt_timeout: seconds for one attempt; infinity: unbounded.
         policy: how often and after what wait it is tried again.
         jitter: the wait where the policy names none.
         sleep: waits between tries of a sync call.
@@ -47,8 +48,8 @@ class Terms:
     pool: Pool
     clock: Clock
     idempotent: bool
-    timeout: float | None
-    attempt_timeout: float | None
+    timeout: float
+    attempt_timeout: float
     policy: RetryPolicy
     jitter: FullJitter
     sleep: Callable[[float], object]
@@ -57,54 +58,49 @@ class Terms:
 class Try:
     """One try on one node: counted in when made, to be given back once through its pool.
 
+    Args:
+        terms: on which terms the call is made.
+        key: of the call.
+        deadline: when the whole call must be over; None for a call's first try, which sets it.
+        tried: the peers of earlier tries.
+
     Attributes:
         started: when it was sent, on `clock`.
-        until: when it must be over, or None.
-        deadline: when the whole call must be over, or None.
+        until: when it must be over; infinity: unbounded.
+        deadline: when the whole call must be over.
+
+    Raises:
+        DeadlineExceeded: the time granted from outside is up already.
+        NoNodeAvailable: there is nothing to send to.
     """
 
     __slots__ = ("clock", "deadline", "node", "peer", "started", "until")
 
-    def __init__(self, peer: Peer, clock: Clock, started: float, until: float | None, deadline: float | None) -> None:
-        self.peer = peer
-        self.node = peer.node
-        self.clock = clock
-        self.started = started
-        self.until = until
+    def __init__(
+        self, terms: Terms, key: str | None, deadline: float | None = None, tried: Collection[Peer] = ()
+    ) -> None:
+        self.clock = clock = terms.clock
+        self.started = now = clock()
+        self.until = now + terms.attempt_timeout
+        if deadline is None:
+            deadline = now + terms.timeout
+            outer = BOUND.get()
+            if outer is not None:
+                deadline = _within(outer, now, deadline, terms.pool.name)
+        if deadline < self.until:
+            self.until = deadline
         self.deadline = deadline
+        self.peer = peer = terms.pool.begin_again(now, key, tried) if tried else terms.pool.begin(now, key)
+        self.node = peer.node
 
 
-def first_try(terms: Terms, key: str | None) -> Try:
-    """Begin a call.
-
-    Raises:
-        DeadlineExceeded: the time it was granted from outside is up already.
-        NoNodeAvailable: there is nothing to send to.
-    """
-    clock = terms.clock
-    now = clock()
-    deadline = None if terms.timeout is None else now + terms.timeout
-    outer = BOUND.get()
-    if outer is not None:
-        deadline = _within(outer, now, deadline, terms.pool.name)
-    until = _until(terms, now, deadline)
-    return Try(terms.pool.begin(now, key), clock, now, until, deadline)
-
-
-def _until(terms: Terms, now: float, deadline: float | None) -> float | None:
-    if terms.attempt_timeout is None:
-        return deadline
-    until = now + terms.attempt_timeout
-    return until if deadline is None or until < deadline else deadline
-
-
-def _within(outer: Bound, now: float, deadline: float | None, service: str) -> float | None:
+def _within(outer: Bound, now: float, deadline: float, service: str) -> float:
     left = time_left(outer)
     if left is None:
         return deadline
     if left <= 0.0:
         raise DeadlineExceeded(f"no time is left to call service {service!r}")
-    return now + left if deadline is None else min(deadline, now + left)
+    return min(deadline, now + left)
 
 
 class Call:
@@ -125,7 +121,7 @@ class Call:
         self._story: list[str] = []
         self._schedule: Schedule | None = None
         self._error: BaseException | None = None
-        self.deadline = first.deadline if first else None
+        self.deadline = first.deadline if first else inf
 
     def begin(self) -> Try:
         """The next try.
@@ -134,16 +130,13 @@ class Call:
             DeadlineExceeded: the call's time is up.
             NoNodeAvailable: there is nothing to send to.
         """
-        terms = self._terms
         if not self._tried:
-            first = first_try(terms, self._key)
-            self.deadline = first.deadline
-            return first
-        now = terms.clock()
-        if self.deadline is not None and now >= self.deadline:
+            attempt = Try(self._terms, self._key)
+            self.deadline = attempt.deadline
+            return attempt
+        if self._terms.clock() >= self.deadline:
             raise self._too_late() from self._error
-        peer = terms.pool.begin(now, self._key, self._tried)
-        return Try(peer, terms.clock, now, _until(terms, now, self.deadline), self.deadline)
+        return Try(self._terms, self._key, self.deadline, self._tried)
 
     def succeed(self, attempt: Try) -> None:
         """The try was answered well."""
@@ -160,7 +153,7 @@ class Call:
             DeadlineExceeded: the time of the whole call is up.
         """
         now = attempt.clock()
-        over = attempt.deadline is not None and attempt.until == attempt.deadline and now >= attempt.deadline - _EARLY
+        over = attempt.until == attempt.deadline and now >= attempt.deadline - _EARLY
         if over and fault.kind in _TIMED_OUT:
             fault = Fault(Kind.DEADLINE, "the call's own time ran out")
         self._terms.pool.fail(attempt.peer, attempt.started, now, fault)
@@ -188,7 +181,7 @@ class Call:
             delay = max(delay, terms.pool.rest_left(now))
         elif fault.unsent and terms.policy.wait is None:
             delay = 0.0
-        if self.deadline is not None and now + delay >= self.deadline:
+        if now + delay >= self.deadline:
             return None
         return delay if terms.pool.afford_retry(now) else None
 
@@ -228,7 +221,7 @@ class Attempt:
             raise RuntimeError("an attempt is one try: take the next one from the loop")
         self._try = attempt = self._call.begin()
         self._token = BOUND.set(attempt)
-        if self._timed and attempt.until is not None:
+        if self._timed and attempt.until < inf:
             self._watch = watch(attempt.until, attempt.clock)
         return attempt.node
 

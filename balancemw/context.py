@@ -9,6 +9,7 @@ Two context variables, so that threads and tasks each see their own and children
 import time
 from collections.abc import Callable
 from contextvars import ContextVar, Token
+from math import inf
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -21,7 +22,7 @@ _LEAST = 0.001
 class Bound(Protocol):
     """Anything that ends at a known time: an attempt, a request, a ``deadline`` block."""
 
-    until: float | None  # on `clock`; None: unbounded
+    until: float  # on `clock`; infinity: unbounded
     clock: Clock
 
 
@@ -30,7 +31,7 @@ class Deadline:
 
     __slots__ = ("clock", "until")
 
-    def __init__(self, until: float | None, clock: Clock = time.monotonic) -> None:
+    def __init__(self, until: float, clock: Clock = time.monotonic) -> None:
         self.until = until
         self.clock = clock
 
@@ -64,7 +65,7 @@ def enter_request(request: Request) -> None:
 
 def time_left(bound: Bound | None) -> float | None:
     """Seconds until `bound` ends, negative when it has passed, None when nothing bounds it."""
-    if bound is None or bound.until is None:
+    if bound is None or bound.until == inf:
         return None
     return bound.until - bound.clock()
 

@@ -9,10 +9,11 @@ import inspect
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial, wraps
+from math import inf
 from types import CoroutineType
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
-from balancemw.call import Call, Terms, Try, first_try, leave, timeout_of
+from balancemw.call import Call, Terms, Try, leave, timeout_of
 from balancemw.context import BOUND
 from balancemw.fault import Fault, Kind
 from balancemw.node import Node
@@ -91,7 +92,7 @@ def _balanced_sync(
     def balanced(*args: Any, **kwargs: Any) -> R:
         terms = known if late is None else late()
         key = None if key_rule is None else _key_of(key_rule, args, kwargs)
-        attempt = first_try(terms, key)
+        attempt = Try(terms, key)
         call: Call | None = None
         while True:
             token = BOUND.set(attempt)
@@ -132,11 +133,11 @@ def _balanced_async(
     async def balanced(*args: Any, **kwargs: Any) -> R:
         terms = known if late is None else late()
         key = None if key_rule is None else _key_of(key_rule, args, kwargs)
-        attempt = first_try(terms, key)
+        attempt = Try(terms, key)
         call: Call | None = None
         while True:
             token = BOUND.set(attempt)
-            timer = None if attempt.until is None else watch(attempt.until, attempt.clock)
+            timer = None if attempt.until == inf else watch(attempt.until, attempt.clock)
             try:
                 if method:
                     result = await function(args[0], attempt.node, *args[1:], **kwargs)

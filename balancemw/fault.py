@@ -67,9 +67,9 @@ class Fault:
             return True
         if self.kind in AMBIGUOUS:
             return idempotent
-        if self.kind in RESPONSES:
-            return self.retry_status and (idempotent or self.status == 429)
-        return False
+        if self.kind is Kind.OVERLOAD and self.status == 429:
+            return True  # refused before any work was done
+        return self.kind in RESPONSES and idempotent and self.retry_status
 
 
 def classify(
@@ -98,7 +98,8 @@ def classify(
     verdict = judge(error)
     status = None if verdict.response is None else _status(verdict.response)
     if status is None:
-        return Fault(verdict.kind, in_words(verdict.by), answered=verdict.answered)
+        prefix = "after an earlier request: " if verdict.later else ""
+        return Fault(verdict.kind, in_words(verdict.by, prefix), answered=verdict.answered)
     fault = _of_response(verdict.response, status, statuses, wall)
     return fault or Fault(Kind.APPLICATION, in_words(error), status, answered=True)
 

@@ -36,9 +36,10 @@ class Load:
         in_flight: calls open now.
         latency: peak EWMA of response times in seconds as of `seen_at`; 0.0 before the first call ended.
         seen_at: when the last call ended.
+        started: sum of the start times of the open calls, so that their average age costs no list.
     """
 
-    __slots__ = ("_failed_at", "_failures", "_started", "in_flight", "latency", "node", "seen_at", "weight")
+    __slots__ = ("_failed_at", "_failures", "in_flight", "latency", "node", "seen_at", "started", "weight")
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -48,7 +49,7 @@ class Load:
     def reset(self) -> None:
         """Forget everything, as in a process that has just been forked: its parent's calls are not its own."""
         self.in_flight = 0
-        self._started = 0.0  # sum of the start times of the open calls: their average age costs no list
+        self.started = 0.0
         self.forget()
 
     def forget(self) -> None:
@@ -56,20 +57,20 @@ class Load:
         self.latency = self.seen_at = 0.0
         self._failures = self._failed_at = 0.0
 
-    def begin(self, now: float) -> None:
-        """A call was sent."""
-        self.in_flight += 1
-        self._started += now
-
     def end(self, started: float) -> None:
         """The call that was sent at `started` is over, however it ended."""
         left = self.in_flight - 1
         if left > 0:
             self.in_flight = left
-            self._started -= started
+            self.started -= started
         else:  # also drops the rounding error of a long sum; never negative, even when a call outlives a fork
             self.in_flight = 0
-            self._started = 0.0
+            self.started = 0.0
+
+    def answered(self, started: float, now: float) -> None:
+        """The call that was sent at `started` was answered."""
+        self.end(started)
+        self.observe(now - started, now)
 
     def observe(self, seconds: float, now: float) -> None:
         """A call was answered after `seconds`."""
@@ -109,7 +110,7 @@ class Load:
             latency = self._faded_latency(now)
         calls: float = self.in_flight
         if calls:
-            age = now - self._started / calls
+            age = now - self.started / calls
             if age > latency:
                 latency = age if self.latency else max(age, UNKNOWN)
         if self._failures:

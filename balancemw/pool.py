@@ -20,7 +20,7 @@ from balancemw.node import Node
 from balancemw.peer import Peer
 from balancemw.roster import Roster
 from balancemw.settings import ServiceSettings
-from balancemw.strategies import resolve
+from balancemw.strategies import Picker, resolve
 from balancemw.traffic import Traffic
 
 
@@ -54,6 +54,7 @@ class Pool:
         self._housekeeping = housekeeping
         self._traffic = Traffic(settings.ejection, settings.retry.retry_after_max, rng)
         self._lock = Lock()
+        self._fast: Picker | None = None  # what chooses, while no call needs more care
         self._failing_open = False
         self._poor_until = -inf
         self._again = self._edge = -inf  # when availability has to be derived anew; when anything has to be done
@@ -61,24 +62,36 @@ class Pool:
 
     # -- the way of a call
 
-    def begin(self, now: float, key: str | None = None, tried: Collection[Peer] = ()) -> Peer:
-        """Choose a peer and count the call in; it must be given back by `succeed` or `fail`.
+    def begin(self, now: float, key: str | None = None) -> Peer:
+        """Choose a peer for a call's first try and count it in; it must be given back by `succeed` or `fail`.
 
         Raises:
             NoNodeAvailable: there is no node, or all are forbidden by someone who must be obeyed.
         """
         if now >= self._edge:
             self._tick(now)
-        fast = self.roster.fast
-        peer: Peer = fast(now, key) if fast is not None and not tried else self._choose(now, key, tried)  # type: ignore[assignment]
+        fast = self._fast
+        peer: Peer = fast(now, key) if fast is not None else self._choose_first(now, key)  # type: ignore[assignment]
         lock = self._lock
         lock.acquire()  # half the price of a `with`, on the one path that every call takes
         try:
-            peer.begin(now)
-            if not tried:
-                self.budget.calls += 1
+            peer.in_flight += 1
+            peer.started += now
+            self.budget.calls += 1
         finally:
             lock.release()
+        return peer
+
+    def begin_again(self, now: float, key: str | None, tried: Collection[Peer]) -> Peer:
+        """Choose a peer for a further try, if possible not one of `tried`; otherwise as `begin`.
+
+        Raises:
+            NoNodeAvailable: as for `begin`.
+        """
+        peer = self.pick(now, key, tried)
+        with self._lock:
+            peer.in_flight += 1
+            peer.started += now
         return peer
 
     def succeed(self, peer: Peer, started: float, now: float) -> None:
@@ -160,7 +173,7 @@ class Pool:
         """
         if now >= self._edge:
             self._tick(now)
-        fast = self.roster.fast
+        fast = self._fast
         if fast is not None and not excluded:
             return fast(now, key)  # type: ignore[return-value]
         peer = self.roster.choose(now, key, excluded, None)
@@ -201,8 +214,8 @@ class Pool:
         self._news.tell()
         return afforded
 
-    def _choose(self, now: float, key: str | None, tried: Collection[Peer]) -> Peer:
-        peer = self.roster.choose(now, key, tried, None if tried else lambda peer: self._claim(peer, now))
+    def _choose_first(self, now: float, key: str | None) -> Peer:
+        peer = self.roster.choose(now, key, (), lambda peer: self._claim(peer, now))
         if peer is None:
             raise self.roster.nobody(self.name, now)
         return peer
@@ -228,6 +241,7 @@ class Pool:
             if now >= self._again:
                 self._expire(now)
                 self._again = self.roster.refresh(now, lambda peer: self.must_wait(peer, now))
+                self._fast = self.roster.plain_picker()
                 self._note_failing_open()
             self._edge = min(self._again, self.budget.edge)
         self._news.tell()

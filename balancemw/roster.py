@@ -29,7 +29,6 @@ class Roster:
     Attributes:
         peers: every peer by its url.
         tiers: lowest priority number first.
-        fast: the picker to ask where no call needs more care, else None.
     """
 
     def __init__(
@@ -37,7 +36,6 @@ class Roster:
     ) -> None:
         self.peers: dict[str, Peer] = {}
         self.tiers: tuple[Tier, ...] = ()
-        self.fast: Picker | None = None
         self._strategy = strategy
         self._strategies: dict[int, Strategy] = {}
         self._keep = keep
@@ -102,11 +100,14 @@ class Roster:
         for tier in self.tiers:
             due = {peer for peer in tier.everyone if peer.marks and self.is_due(peer, now) and not must_wait(peer)}
             again = min(again, tier.refresh(now, due))
-        first = self.tiers[0] if self.tiers else None
-        plain = first is not None and first.healthy and not first.kept
-        careful = any(peer.returned_at is not None for peer in self._ramping) or any(tier.trials for tier in self.tiers)
-        self.fast = first.picker() if first is not None and plain and not careful else None
         return again
+
+    def plain_picker(self) -> Picker | None:
+        """The picker to ask as long as no call needs more care than that: no trial, ramp or failing open."""
+        if not self.tiers or self._ramping or any(tier.trials for tier in self.tiers):
+            return None
+        first = self.tiers[0]
+        return first.picker() if first.healthy and not first.kept else None
 
     def is_due(self, peer: Peer, now: float) -> bool:
         """Whether the peer's time out is over and its single trial call is still to be sent."""

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import inf
 from random import Random
 
 from balancemw.call import Attempts, Terms
@@ -68,12 +69,13 @@ class Service:
         settings = self.pool.settings
         policy = wishes.retry or RetryPolicy(wishes.attempts or settings.retry.attempts)
         timeout = settings.timeout if wishes.timeout is None else wishes.timeout
+        each = settings.attempt_timeout
         return Terms(
             pool=self.pool,
             clock=self._clock,
             idempotent=wishes.idempotent,
-            timeout=timeout,
-            attempt_timeout=settings.attempt_timeout,
+            timeout=inf if timeout is None else timeout,
+            attempt_timeout=inf if each is None else each,
             policy=policy,
             jitter=self._jitter,
             sleep=self._sleep,

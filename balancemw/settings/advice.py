@@ -85,7 +85,7 @@ def _ejection(service: ServiceSettings) -> Iterator[Piece]:
         return
     if ejection.success_rate and ejection.min_calls > 1 and one is not None and ejection.window < one:
         text = f"{ejection.window:g} s is shorter than attempt_timeout ({one:g} s)"
-        yield "ejection.window", f"{text}: one caller's timeouts never meet in one window"
+        yield "ejection.window", f"{text}: a caller's timeouts never meet in one window"
 
 
 def _keep(service: ServiceSettings) -> Iterator[Piece]:

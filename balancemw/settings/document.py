@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from types import MappingProxyType
 from typing import Self
 
@@ -63,8 +63,14 @@ class Settings:
         elif isinstance(source, str | os.PathLike):
             raw = from_file(source)
         else:
-            raise SettingsError([f"expected a mapping or the path of a TOML file, got {shown(source)}"])
+            raise SettingsError([f"expected a mapping or the path of a TOML file, got {shown(source)}{_how(source)}"])
         return cls(*_checked(raw))
+
+
+def _how(source: object) -> str:
+    if hasattr(source, "model_dump"):
+        return "; pass its model_dump()"
+    return "; pass dataclasses.asdict() of it" if is_dataclass(source) else ""
 
 
 def parse_nodes(nodes: Iterable[object], *, key: str = "nodes") -> tuple[Node, ...]:

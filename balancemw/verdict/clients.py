@@ -42,9 +42,10 @@ def _aiohttp_ours(error: BaseException, _: Phase) -> Kind | None:
     ours = (
         "Connector is closed",
         "Connection closed",
-        "Cannot ",
-        "Failed to send bytes",
-    )  # the last: our own body raised
+        "Cannot follow redirect",
+        "Cannot initialize",
+        "Failed to send bytes",  # the body we gave it raised
+    )
     return Kind.APPLICATION if message(error).startswith(ours) else None
 
 
@@ -137,23 +138,21 @@ _TABLE: tuple[tuple[str, Rule, str], ...] = (
     ("urllib3", _OURS, "BodyNotHttplibCompatible ResponseNotChunked HostChangedError"),
     ("urllib3", _UNCLEAR, "HTTPError MaxRetryError"),
     ("requests", _STATUS, "HTTPError TooManyRedirects"),
-    ("requests", Rule(Kind.APPLICATION, answered=True, carries=True), "InvalidJSONError"),
+    ("requests", Rule(Kind.APPLICATION, answered=True, carries=True), "JSONDecodeError"),
     ("requests", _NO_CONNECTION, "ConnectTimeout"),
     ("requests", _LATE, "Timeout"),
     ("requests", _GARBAGE, "ContentDecodingError"),
     ("requests", _REFERS, "InvalidHeader ProxyError"),
     ("requests", Rule(Kind.PROTOCOL, inside=Phase.UNKNOWN), "SSLError"),
-    ("requests", _OURS, "URLRequired MissingSchema InvalidSchema InvalidURL StreamConsumedError UnrewindableBodyError"),
+    ("requests", _OURS, "URLRequired MissingSchema InvalidSchema InvalidURL InvalidJSONError"),
+    ("requests", _OURS, "StreamConsumedError UnrewindableBodyError"),
     ("requests", _UNCLEAR, "RequestException"),
     ("aiohttp", Rule(Kind.APPLICATION, look=_aiohttp_garbage, carries=True), "ClientResponseError"),
     ("aiohttp", _HEARD, "TooManyRedirects InvalidUrlRedirectClientError NonHttpUrlRedirectClientError"),
     ("aiohttp", Rule(Kind.REFUSED, look=_aiohttp_proxy), "ClientHttpProxyError"),
     ("aiohttp", _RESOLVING, "ClientConnectorDNSError"),
-    (
-        "aiohttp",
-        _TLS,
-        "ClientSSLError ClientConnectorSSLError ClientConnectorCertificateError ServerFingerprintMismatch",
-    ),
+    ("aiohttp", Rule(Kind.TLS, inside=Phase.HANDSHAKE), "ClientSSLError"),
+    ("aiohttp", _TLS, "ServerFingerprintMismatch"),
     ("aiohttp", _CONNECTING, "ClientConnectorError"),
     ("aiohttp", Rule(Kind.RESET, look=_aiohttp_os, inside=Phase.SENT), "ClientOSError"),
     ("aiohttp", _NO_CONNECTION, "ConnectionTimeoutError"),

@@ -16,6 +16,7 @@ class Verdict(NamedTuple):
     Attributes:
         kind: the kind of fault, unless there is a `response`.
         by: the exception that decided it.
+        later: it struck a later request than the first that the client sent for this call.
         answered: the node gave a whole answer.
         response: an object whose status decides instead, if it has one.
     """
@@ -24,6 +25,7 @@ class Verdict(NamedTuple):
     by: BaseException
     answered: bool = False
     response: object = None
+    later: bool = False
 
 
 class _Answer(NamedTuple):
@@ -40,7 +42,7 @@ def judge(error: BaseException) -> Verdict:
     verdict, links = _open(error)
     if verdict.kind in UNSENT and any(sent_before(link, _unsent) for link in links):
         kind = Kind.TIMEOUT if verdict.kind is Kind.CONNECT_TIMEOUT else Kind.RESET
-        return verdict._replace(kind=kind)
+        return verdict._replace(kind=kind, later=True)
     return verdict
 
 

@@ -29,6 +29,7 @@ _PHASES: Mapping[tuple[str, str], Phase] = {
     },
     **{(module, "connect"): Phase.CONNECTING for module in ("http.client", "urllib3.connection")},
     ("anyio._core._sockets", "connect_tcp"): Phase.CONNECTING,
+    ("asyncio.base_events", "_create_connection_transport"): Phase.HANDSHAKE,
     ("ssl", "do_handshake"): Phase.HANDSHAKE,
     ("anyio.streams.tls", "wrap"): Phase.HANDSHAKE,
     **{("http.client", name): Phase.SENT for name in ("send", "getresponse", "_tunnel")},

@@ -3,9 +3,10 @@
 import re
 
 _LENGTH = 200
-_READ = 2000  # of a message, at most: the expressions below need not run over a whole page of HTML
+_READ = 2000  # of a message, at most: nothing need be searched for in a whole page of HTML
+_SUSPECT = re.compile(r"\S*[@?&]\S*")
+_QUERY = re.compile(r"\?(?=\S)|&(?=\S*=)")  # after a blank, a query goes on without a question mark
 _USERINFO = re.compile(r"(?<=//)\S*@|(?<![^\s/:])[^\s/:]+:[^\s/]*@")
-_QUERY = re.compile(r"\?\S+")
 
 
 def attribute(thing: object, name: str) -> object:
@@ -24,15 +25,26 @@ def message(error: BaseException) -> str:
         return ""
 
 
-def in_words(error: BaseException) -> str:
-    """``Type: message`` in one line of at most 200 characters, without userinfo and query strings of urls."""
+def in_words(error: BaseException, prefix: str = "") -> str:
+    """`prefix` and ``Type: message`` in one line of at most 200 characters, without the secrets of urls."""
     text = message(error)
     if len(text) > _READ:
         text = text[:_READ].rpartition(" ")[0]  # half a url could hide its userinfo from the expression
-    text = _QUERY.sub("?…", _USERINFO.sub("***@", text))
+    text = _SUSPECT.sub(_without_secrets, text)
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    line = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    line = prefix + (f"{type(error).__name__}: {text}" if text else type(error).__name__)
     return line if len(line) <= _LENGTH else line[: _LENGTH - 1] + "…"
+
+
+def _without_secrets(match: re.Match[str]) -> str:
+    """A word without the userinfo and the query string of the url that it may be."""
+    word = match[0]
+    if 0 <= word.find("?") < word.rfind("@"):  # a query with an @, or a password with a question mark
+        scheme, slashes, _ = word.partition("//")
+        return f"{scheme}//…" if slashes else "…"
+    word = _USERINFO.sub("***@", word)
+    query = _QUERY.search(word)
+    return f"{word[: query.end()]}…" if query else word
 
 
 def header(response: object, wanted: str) -> str:

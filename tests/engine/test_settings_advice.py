@@ -1,0 +1,131 @@
+"""Settings that are valid but cannot do together what they promise."""
+
+from typing import Any
+
+import pytest
+
+from balancemw.settings import Settings, advice
+
+TWO = ["http://a:1", "http://b:1"]
+
+
+def advised(own: dict[str, Any]) -> list[str]:
+    lines = advice(Settings.load({"services": {"pay": {"nodes": TWO, **own}}}))
+    assert all(line.startswith("services.pay.") for line in lines)
+    return [line.removeprefix("services.pay.") for line in lines]
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {},
+        {"nodes": TWO[:1]},
+        {"nodes": [*TWO, {"url": "http://c", "priority": 1}]},
+        {"probe": True},
+        {"probe": {"kind": "http", "path": "/up", "method": "HEAD", "expect": [200, 204]}},
+        {"probe": {"kind": "http", "expect": [[200, 299], 404]}},
+        {"timeout": None},
+        {"timeout": 10, "retry": {"attempts": 1}},
+        {"attempt_timeout": None, "retry": {"attempts": 1}},
+        {"retry": {"statuses": []}},
+        {"retry": {"attempts": 1, "budget": 0, "budget_floor": 0, "statuses": [200], "backoff": 9}},
+        {"retry": {"budget": 0}},
+        {"ejection": {"success_rate": 0, "window": 1}},
+        {"ejection": {"min_calls": 1, "window": 1}},
+        {"ejection": {"consecutive": 0, "success_rate": 0, "keep": 1}, "probe": True},
+        {"strategy": "weighted_random", "nodes": [TWO[0], {"url": "http://c", "weight": 2}]},
+        {"strategy": "consistent_hash"},
+        {"strategy": "random", "slow_start": {"window": 1}},
+    ],
+)
+def test_nothing_to_say(own: dict[str, Any]):
+    assert advised(own) == []
+
+
+@pytest.mark.parametrize(
+    ("own", "line"),
+    [
+        ({"nodes": []}, "nodes: the list is empty: every call fails with NoNodeAvailable until replace() fills it"),
+        (
+            {"nodes": ["http://a/x", "http://a/y"]},
+            "nodes: 2 nodes are called 'a:80'; tell them apart by their urls, not by that name",
+        ),
+        (
+            {"strategy": "random", "nodes": [TWO[0], {"url": "http://c", "weight": 2}]},
+            "strategy: 'random' ignores weights, and the nodes' differ; 'weighted_random' heeds them",
+        ),
+        (
+            {"strategy": "round_robin", "nodes": [TWO[0], {"url": "http://c", "weight": 2}]},
+            "strategy: 'round_robin' ignores weights, and the nodes' differ; 'weighted_round_robin' heeds them",
+        ),
+        (
+            {"strategy": "consistent_hash", "slow_start": {"window": 5}},
+            "slow_start: has no effect with 'consistent_hash', where a key belongs to its node from the start",
+        ),
+        (
+            {"timeout": None, "attempt_timeout": None},
+            "attempt_timeout: neither this nor timeout is set: a node that hangs holds its callers for ever",
+        ),
+        (
+            {"attempt_timeout": None},
+            "attempt_timeout: without it a try that hangs uses up the whole call, and no other follows",
+        ),
+        ({"timeout": 5}, "attempt_timeout: 10 s is longer than timeout (5 s), which ends the try first"),
+        (
+            {"timeout": 5, "attempt_timeout": 5},
+            "attempt_timeout: 5 s is all of timeout: after a try that hangs no other follows",
+        ),
+        ({"timeout": 15}, "retry.attempts: tries of 10 s: only 2 of 3 begin within timeout (15 s)"),
+        ({"retry": {"backoff": 1}}, "retry.backoff: 1 s is above backoff_max (0.25 s), the cap on each wait"),
+        (
+            {"retry": {"budget": 0, "budget_floor": 0}},
+            "retry.budget: this and budget_floor are 0: nothing is ever retried, for all 3 attempts",
+        ),
+        (
+            {"retry": {"statuses": [502]}},
+            "retry.statuses: 503 is not among them: a node that is going down or overloaded says just that",
+        ),
+        (
+            {"retry": {"statuses": [503, 200, 100]}},
+            "retry.statuses: 100, 200: no error, yet a call so answered counts as failed",
+        ),
+        (
+            {"ejection": {"consecutive": 0, "success_rate": 0}},
+            "ejection: switched off, and no probe: a node that hangs or answers errors stays in the pool",
+        ),
+        (
+            {"ejection": {"window": 5}},
+            "ejection.window: 5 s is shorter than attempt_timeout (10 s): a caller's timeouts never meet in one window",
+        ),
+        ({"ejection": {"keep": 0.9}}, "ejection.keep: 0.9 of 2 nodes is all of them: none is ever ejected"),
+        (
+            {"ejection": {"keep": 0.6}, "nodes": [*TWO, *({"url": f"http://{n}", "priority": 1} for n in range(5))]},
+            "ejection.keep: 0.6 of 2 nodes of priority 0 is all of them: none is ever ejected",
+        ),
+        ({"ejection": {"base": 1}, "nodes": TWO[:1]}, "ejection: the only node of a service is never ejected"),
+        (
+            {"probe": {"kind": "tcp", "timeout": 5}},
+            "probe.timeout: 5 s: a check may last beyond interval (5 s)",
+        ),
+        (
+            {"probe": {"kind": "tcp", "fast_interval": 6}},
+            "probe.fast_interval: 6 s is above interval (5 s): a node that is changing is checked less often, not more",
+        ),
+        ({"probe": {"kind": "tcp", "path": "/up"}}, "probe.path: has no effect with kind 'tcp', only with 'http'"),
+        (
+            {"probe": {"kind": "builtins:bool", "method": "PUT"}},
+            "probe.method: has no effect with kind 'builtins:bool', only with 'http'",
+        ),
+        (
+            {"probe": {"kind": "http", "expect": [200, 399]}},
+            "probe.expect: just the two statuses 200 and 399; the range is written [[200, 399]]",
+        ),
+    ],
+)
+def test_one_thing_to_say(own: dict[str, Any], line: str):
+    assert advised(own) == [line]
+
+
+def test_names_are_quoted_as_in_problems():
+    (line,) = advice(Settings.load({"services": {"a.b": {"nodes": []}}}))
+    assert line.startswith('services."a.b".nodes: ')
