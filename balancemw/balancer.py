@@ -48,7 +48,7 @@ class Balancer:
     ) -> None:
         self.settings = Settings.load(settings)
         self._clock = clock
-        self._rng = rng or random.Random()  # noqa: S311  chance, not secrecy
+        self._rng = rng or random.Random()
         self._epoch = time.time() - clock()
         self._pid = os.getpid()
         self._closed = False
@@ -140,7 +140,9 @@ class Balancer:
     def status(self) -> dict[str, object]:
         """What is known of every service and node, as plain JSON-able data; times are seconds since the epoch."""
         now = self._clock()
-        return {"services": {name: service_status(each.pool, now, self._epoch) for name, each in self._services.items()}}
+        return {
+            "services": {name: service_status(each.pool, now, self._epoch) for name, each in self._services.items()}
+        }
 
     def _housekeeping(self) -> None:
         # A fork is noticed by the process id: servers that fork in C do not run Python's at-fork hooks.
@@ -172,7 +174,7 @@ def configure(settings: Settings | Mapping[str, object] | str | os.PathLike[str]
 
 def install(balancer: Balancer) -> Balancer:
     """Make `balancer` the process's own and return it."""
-    global _own  # noqa: PLW0603  a process has one
+    global _own
     _own = balancer
     return balancer
 

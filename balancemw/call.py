@@ -4,25 +4,19 @@ The first try of a call is one light object, `Try`. Only when it fails, or for a
 into being, which remembers the tries and asks tenacity.
 """
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from contextvars import Token
 from dataclasses import dataclass
 from math import inf
-from types import TracebackType
-from typing import TypeVar
 
 from balancemw.context import BOUND, REQUEST, Bound, Clock, time_left
 from balancemw.errors import DeadlineExceeded
 from balancemw.fault import Fault, Kind, classify
-from balancemw.node import Node
 from balancemw.peer import Peer
 from balancemw.pool import Pool
 from balancemw.retry import FullJitter, RetryPolicy, Schedule
-from balancemw.timeouts import Watch, watch
-
-R = TypeVar("R")
 
 # A client told to take no longer than `remaining()` may give up this much before the clock says that time is up.
 _EARLY = 0.01
@@ -197,106 +191,10 @@ class Call:
         return error
 
 
-class Attempt:
-    """One try in a loop over `Service.attempts`: ``with attempt as node: …``.
-
-    A try that raises is followed by another where that is safe and sensible, else what it raised goes up as it is. A
-    result shown to `observe` is judged by its status; a try that neither raised nor showed a result was a success.
-    """
-
-    __slots__ = ("_call", "_fault", "_result", "_timed", "_token", "_try", "_watch", "retry_in")
-
-    def __init__(self, call: Call, *, timed: bool) -> None:
-        self.retry_in: float | None = None
-        self._call = call
-        self._timed = timed
-        self._try: Try | None = None
-        self._watch: Watch | None = None
-        self._fault: Fault | None = None
-        self._result: object = None
-        self._token: Token[Bound | None] | None = None
-
-    def __enter__(self) -> Node:
-        if self._try is not None:
-            raise RuntimeError("an attempt is one try: take the next one from the loop")
-        self._try = attempt = self._call.begin()
-        self._token = BOUND.set(attempt)
-        if self._timed and attempt.until < inf:
-            self._watch = watch(attempt.until, attempt.clock)
-        return attempt.node
-
-    def observe(self, result: R) -> R:
-        """Judge `result` by its status, and return it."""
-        self._result = result
-        self._fault = self._call.judge(result, None)
-        return result
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
-        attempt, token = self._try, self._token
-        if attempt is None or token is None:
-            return False
-        leave(token)
-        if self._watch is not None and self._watch.end(error):
-            error = timeout_of(error)
-        if error is None:
-            if self._fault is None:
-                self._call.succeed(attempt)
-            else:
-                self._fault = self._call.fail(attempt, self._fault, None)
-            return False
-        fault = self._call.judge(None, error)
-        fault = self._call.fail(attempt, fault or Fault(Kind.APPLICATION), error)
-        self._fault = None
-        self.retry_in = self._call.delay(fault, None, error)
-        if self.retry_in is None:
-            self._call.tell(error)
-            if kind is not type(error):
-                raise error
-        return self.retry_in is not None
-
-    def next_in(self) -> float | None:
-        """Seconds until the loop's next try, or None when the loop is over."""
-        if self._fault is not None:
-            return self._call.delay(self._fault, self._result, None)
-        return self.retry_in
-
-
-class Attempts:
-    """The tries of one call, for code that is not one function; ``for`` and ``async for`` alike."""
-
-    def __init__(self, terms: Terms, key: str | None) -> None:
-        self._terms = terms
-        self._key = key
-
-    def __iter__(self) -> Iterator[Attempt]:
-        call = Call(self._terms, self._key)
-        wait: float | None = 0.0
-        while wait is not None:
-            if wait:
-                self._terms.sleep(wait)
-            attempt = Attempt(call, timed=False)
-            yield attempt
-            wait = attempt.next_in()
-
-    async def __aiter__(self) -> AsyncIterator[Attempt]:
-        call = Call(self._terms, self._key)
-        wait: float | None = 0.0
-        while wait is not None:
-            if wait:
-                await asyncio.sleep(wait)
-            attempt = Attempt(call, timed=True)
-            yield attempt
-            wait = attempt.next_in()
-
-
 def leave(token: Token[Bound | None]) -> None:
     """Restore the bound that held before a try."""
-    try:
+    with suppress(ValueError):  # closed from another context, as an abandoned generator is: that context ends anyway
         BOUND.reset(token)
-    except ValueError:  # closed from another context, as an abandoned async generator is: that context ends anyway
-        pass
 
 
 def timeout_of(error: BaseException | None) -> TimeoutError:

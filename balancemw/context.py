@@ -58,7 +58,7 @@ REQUEST: ContextVar[Request | None] = ContextVar("balancemw_request", default=No
 
 
 def enter_request(request: Request) -> None:
-    """Make `request` current in this context. Adapters run each request in a context of its own, so nothing resets it."""
+    """Make `request` current in this context, which the adapter gives each request for its own: nothing resets it."""
     REQUEST.set(request)
     BOUND.set(request.deadline)
 

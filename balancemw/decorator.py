@@ -86,11 +86,11 @@ def _key_of(key: Key, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | No
 def _balanced_sync(
     function: Callable[..., R], known: Terms | Callable[[], Terms], key_rule: Key, method: bool
 ) -> Callable[..., R]:
-    late = None if isinstance(known, Terms) else known
+    fixed = known if isinstance(known, Terms) else None
 
     @wraps(function)
     def balanced(*args: Any, **kwargs: Any) -> R:
-        terms = known if late is None else late()
+        terms = fixed or known()  # type: ignore[operator]
         key = None if key_rule is None else _key_of(key_rule, args, kwargs)
         attempt = Try(terms, key)
         call: Call | None = None
@@ -127,11 +127,11 @@ def _balanced_sync(
 def _balanced_async(
     function: Callable[..., Awaitable[R]], known: Terms | Callable[[], Terms], key_rule: Key, method: bool
 ) -> Callable[..., Awaitable[R]]:
-    late = None if isinstance(known, Terms) else known
+    fixed = known if isinstance(known, Terms) else None
 
     @wraps(function)
     async def balanced(*args: Any, **kwargs: Any) -> R:
-        terms = known if late is None else late()
+        terms = fixed or known()  # type: ignore[operator]
         key = None if key_rule is None else _key_of(key_rule, args, kwargs)
         attempt = Try(terms, key)
         call: Call | None = None

@@ -13,7 +13,7 @@ from typing import Protocol
 _BUCKETS = 10
 
 CLEARLY = 2.5
-"""Standard errors by which a node's success rate must lie below its peers' before the difference counts as the node's."""
+"""Standard errors by which a success rate must lie below the peers' before the difference counts as the node's."""
 
 
 class Rules(Protocol):
@@ -104,9 +104,7 @@ def offence(record: Record, peers: Iterable[Record], now: float, rules: Rules) -
     peer_calls, peer_failed = sum(c for c, _ in others), sum(f for _, f in others)
     if not clearly_worse(calls, failed, peer_calls, peer_failed):
         return None
-    return (
-        f"{failed} of {calls} calls failed within {rules.window:g} s, of its peers' {peer_failed} of {peer_calls}"
-    )
+    return f"{failed} of {calls} calls failed within {rules.window:g} s, of its peers' {peer_failed} of {peer_calls}"
 
 
 def clearly_worse(calls: int, failed: int, peer_calls: int, peer_failed: int) -> bool:

@@ -10,7 +10,6 @@ LOG = logging.getLogger("balancemw")
 
 _LEVELS = {
     "failed": logging.DEBUG,  # one per failed try: an outage at 1,000 calls/s must not become an outage of the log
-    "retried": logging.DEBUG,
     "trial": logging.INFO,
     "readmitted": logging.INFO,
     "cleared": logging.INFO,
@@ -32,7 +31,7 @@ class Event:
         time: seconds since the epoch.
         service: name of the service.
         node: ``host:port``, or None where it concerns the whole pool.
-        event: what happened: ``failed``, ``retried``, ``ejected``, ``resting``, ``trial``, ``readmitted``, ``down``,
+        event: what happened: ``failed``, ``ejected``, ``resting``, ``trial``, ``readmitted``, ``down``,
             ``drain``, ``weight``, ``up``, ``cleared``, ``expired``, ``fail_open``, ``fail_open_ended``,
             ``budget_exhausted``, ``probe_unproven``, ``probe_proven``, ``added`` or ``removed``.
         source: who says so: ``traffic``, ``probe``, ``operator``, ``alert``, ``discovery``, ``self``, or ``pool``.
@@ -125,7 +124,14 @@ class News:
         self._service = service
 
     def note(
-        self, node: str | None, event: str, source: str, reason: str = "", *, fault: str | None = None, **evidence: object
+        self,
+        node: str | None,
+        event: str,
+        source: str,
+        reason: str = "",
+        *,
+        fault: str | None = None,
+        **evidence: object,
     ) -> None:
         """Note an event, unless nobody would hear of it."""
         if self._events.wants(event):

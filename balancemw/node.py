@@ -13,7 +13,7 @@ def normal_url(url: str) -> str:
     """The canonical form of a replica's `url`: lower-case scheme and host, no trailing slash.
 
     Raises:
-        ValueError: not ``http(s)://host[:port][/prefix]``. The message never repeats the url, which may hold a password.
+        ValueError: not ``http(s)://host[:port][/prefix]``. It never repeats the url, which may hold a password.
     """
     if not isinstance(url, str):
         raise ValueError(f"expected a url like 'http://host:port', got {type(url).__name__}")

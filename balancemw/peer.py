@@ -102,7 +102,7 @@ class Peer(Load):
         mark = self.marks.get("traffic")
         return mark is not None and mark.kind == "ejected" and mark.until is not None and now >= mark.until
 
-    def state(self, now: float, trying: bool) -> str:
+    def state(self, trying: bool) -> str:
         """One word for status pages; `trying`: its trial call may be sent or is under way."""
         order = commanded(self.marks)
         if order:

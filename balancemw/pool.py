@@ -5,21 +5,20 @@ across I/O. Availability is derived lazily, on the first choice after something 
 that a storm of changes costs one derivation.
 """
 
-from collections.abc import Callable, Collection, Iterable
-from itertools import islice
+from collections.abc import Callable, Collection, Iterable, Mapping
 from math import inf
 from random import Random
 from threading import Lock
 
 from balancemw.budget import WINDOW, Budget
-from balancemw.errors import NoNodeAvailable
 from balancemw.events import Events, News
 from balancemw.fault import Fault, Kind
-from balancemw.health import OVERRIDDEN_BY_UP, Mark, commanded
+from balancemw.health import Mark
 from balancemw.node import Node
 from balancemw.peer import Peer
 from balancemw.roster import Roster
 from balancemw.settings import ServiceSettings
+from balancemw.standing import Standing
 from balancemw.strategies import Picker, resolve
 from balancemw.traffic import Traffic
 
@@ -35,6 +34,7 @@ class Pool:
         housekeeping: called now and then before a choice, outside the lock; notices forks and starts the monitor.
 
     Attributes:
+        lock: guards everything that changes; held for microseconds, never across I/O or a call of the user's.
         must_wait: whether a peer whose time out is over has to wait for its probe; set by what probes.
     """
 
@@ -47,13 +47,12 @@ class Pool:
         self.budget = Budget(settings.retry.budget, settings.retry.budget_floor)
         self.must_wait: Callable[[Peer, float], bool] = lambda _peer, _now: False
         ramp = (settings.slow_start.window, settings.slow_start.min_weight)
-        self.roster = Roster(
-            lambda: strategy(rng), keep=settings.ejection.keep, ramp=ramp, rng=rng
-        )
+        self.roster = Roster(lambda: strategy(rng), keep=settings.ejection.keep, ramp=ramp, rng=rng)
         self._news = News(events, name)
         self._housekeeping = housekeeping
-        self._traffic = Traffic(settings.ejection, settings.retry.retry_after_max, rng)
-        self._lock = Lock()
+        traffic = Traffic(settings.ejection, settings.retry.retry_after_max, rng)
+        self._standing = Standing(self.roster, traffic, self._news, self._changed)
+        self.lock = Lock()
         self._fast: Picker | None = None  # what chooses, while no call needs more care
         self._failing_open = False
         self._poor_until = -inf
@@ -72,7 +71,7 @@ class Pool:
             self._tick(now)
         fast = self._fast
         peer: Peer = fast(now, key) if fast is not None else self._choose_first(now, key)  # type: ignore[assignment]
-        lock = self._lock
+        lock = self.lock
         lock.acquire()  # half the price of a `with`, on the one path that every call takes
         try:
             peer.in_flight += 1
@@ -89,14 +88,14 @@ class Pool:
             NoNodeAvailable: as for `begin`.
         """
         peer = self.pick(now, key, tried)
-        with self._lock:
+        with self.lock:
             peer.in_flight += 1
             peer.started += now
         return peer
 
     def succeed(self, peer: Peer, started: float, now: float) -> None:
         """The call that `begin` counted in at `started` was answered well."""
-        lock = self._lock
+        lock = self.lock
         lock.acquire()
         try:
             peer.end(started)
@@ -107,7 +106,7 @@ class Pool:
             record.calls += 1
             record.consecutive = 0
             if peer.marks or record.level or peer.rests:
-                self._absolve(peer, started, now)
+                self._standing.credit(peer, started, now)
         finally:
             lock.release()
         if self._news.pending:
@@ -118,50 +117,10 @@ class Pool:
         if fault.answered and fault.kind is Kind.APPLICATION:  # what went wrong is not the node's affair
             self.succeed(peer, started, now)
             return
-        with self._lock:
+        with self.lock:
             peer.end(started)
-            if fault.lowers_success_rate:
-                self._blame(peer, started, now, fault)
-            elif fault.kind is Kind.OVERLOAD:
-                self._rest(peer, now, fault)
-            else:
-                self._excuse(peer, started, now, fault)
-            self._news.note(peer.node.name, "failed", "traffic", fault.reason, fault=fault.kind, seconds=round(now - started, 6))
+            self._standing.debit(peer, fault, started, now)
         self._news.tell()
-
-    def _absolve(self, peer: Peer, started: float, now: float) -> None:
-        tier = self.roster.tier_of(peer)
-        if tier and self._traffic.absolves(peer, started, now, not tier.healthy):
-            self._drop(peer, "traffic", now)
-            peer.observe(now - started, now)
-            self._news.note(peer.node.name, "readmitted", "traffic", f"a call was answered in {now - started:.3f} s")
-
-    def _blame(self, peer: Peer, started: float, now: float, fault: Fault) -> None:
-        if started < peer.fresh_from:
-            peer.neutral += 1  # a straggler from before the node was readmitted
-            return
-        peer.record.fail(now, counts=fault.counts)
-        peer.observe_at_least(now - started, now)
-        peer.penalize(now)
-        tier = self.roster.tier_of(peer)
-        if tier and tier.may_eject:
-            mark = self._traffic.convict(peer, fault, now, self.roster.others(peer))
-            if mark is not None:
-                self._put(peer, mark, "ejected", fault.kind)
-
-    def _rest(self, peer: Peer, now: float, fault: Fault) -> None:
-        peer.overloads += 1
-        mark = self._traffic.rest(peer, fault, now)
-        if mark is not None:
-            self._put(peer, mark, "resting", fault.kind)
-
-    def _excuse(self, peer: Peer, started: float, now: float, fault: Fault) -> None:
-        peer.neutral += 1
-        if fault.kind is not Kind.APPLICATION and now - started > peer.latency:
-            peer.observe_at_least(now - started, now)  # nobody's fault, but it did take that long
-        if peer.trial_at is not None:  # it proved nothing: the next call may be the trial
-            peer.trial_at = None
-            self._changed()
 
     # -- the choice
 
@@ -194,18 +153,18 @@ class Pool:
         return self.roster.has_fresh(tried)
 
     def rest_left(self, now: float) -> float:
-        """Seconds until the first of the available nodes has rested enough to be asked again."""
+        """Seconds until the first available node has rested enough to be asked again; infinity: there is none."""
         rests = (peer.rest_left(now) for tier in self.roster.tiers for peer in tier.available)
         least = inf
         for rest in rests:
             least = min(least, rest)
-            if not least:
+            if least == 0.0:
                 break
-        return 0.0 if least == inf else least
+        return least
 
     def afford_retry(self, now: float) -> bool:
         """Take one retry out of the budget, if it has one left."""
-        with self._lock:
+        with self.lock:
             afforded = self.budget.withdraw(now)
             if not afforded and now >= self._poor_until:
                 self._poor_until = now + WINDOW
@@ -221,7 +180,7 @@ class Pool:
         return peer
 
     def _claim(self, peer: Peer, now: float) -> bool:
-        with self._lock:
+        with self.lock:
             if not self.roster.is_due(peer, now):
                 return False
             peer.trial_at = now
@@ -235,48 +194,45 @@ class Pool:
 
     def _tick(self, now: float) -> None:
         self._housekeeping()
-        with self._lock:
+        with self.lock:
             if now >= self.budget.edge:
                 self.budget.roll(now)
             if now >= self._again:
-                self._expire(now)
+                self._standing.expire(now)
                 self._again = self.roster.refresh(now, lambda peer: self.must_wait(peer, now))
                 self._fast = self.roster.plain_picker()
                 self._note_failing_open()
             self._edge = min(self._again, self.budget.edge)
         self._news.tell()
 
-    def _expire(self, now: float) -> None:
-        for peer in [peer for peer in self.roster.peers.values() if peer.marks]:
-            for mark in [mark for mark in peer.marks.values() if mark.expired(now)]:
-                self._drop(peer, mark.source, now)
-                self._news.note(peer.node.name, "expired", mark.source, f"{mark.kind} is over: {mark.reason}")
-
     def _note_failing_open(self) -> None:
         kept = [peer.node.name for tier in self.roster.tiers for peer in tier.kept]
-        if bool(kept) != self._failing_open:
-            self._failing_open = bool(kept)
-            bound = f"{self.settings.ejection.keep:g} of a tier must be left"
-            reason = f"{bound}: {', '.join(kept[:8])} stay in" if kept else "enough good nodes again"
-            self._news.note(None, "fail_open" if kept else "fail_open_ended", "pool", reason)
+        if bool(kept) == self._failing_open:
+            return
+        self._failing_open = bool(kept)
+        if kept:
+            reason = (
+                f"at least {self.settings.ejection.keep:g} of the nodes must be left: {', '.join(kept[:8])} stay in"
+            )
+            self._news.note(None, "fail_open", "pool", reason)
+        else:
+            self._news.note(None, "fail_open_ended", "pool", "no accused node has to be used any more")
 
     # -- what is known of the nodes
 
     def mark(self, peer: Peer, mark: Mark, now: float, fault: str | None = None) -> None:
         """Set a mark; kind ``up`` clears the source's own and, from an operator, overrides the others' instead."""
-        with self._lock:
+        with self.lock:
             if mark.kind == "up":
-                for source in OVERRIDDEN_BY_UP if mark.source == "operator" else (mark.source,):
-                    self._drop(peer, source, now)
-                self._news.note(peer.node.name, "up", mark.source, mark.reason)
+                self._standing.up(peer, mark, now)
             else:
-                self._put(peer, mark, mark.kind, fault)
+                self._standing.put(peer, mark, now, mark.kind, fault)
         self._news.tell()
 
     def clear(self, peer: Peer, source: str, now: float, event: str = "cleared", reason: str = "") -> bool:
         """Remove the mark of `source`; returns whether there was one."""
-        with self._lock:
-            found = self._drop(peer, source, now)
+        with self.lock:
+            found = self._standing.drop(peer, source, now)
             if found:
                 self._news.note(peer.node.name, event, source, reason)
         self._news.tell()
@@ -284,60 +240,37 @@ class Pool:
 
     def probe_passed(self, peer: Peer, now: float) -> None:
         """A probe found the node well: if its time out is over, that readmits it."""
-        with self._lock:
-            peer.probed_at = now
-            if peer.awaits_readmission(now) and "probe" not in peer.marks:
-                self._drop(peer, "traffic", now)
-                self._news.note(peer.node.name, "readmitted", "probe", "its probe passed")
+        with self.lock:
+            self._standing.pass_probe(peer, now)
         self._news.tell()
 
     def replace(self, nodes: Iterable[Node], now: float) -> None:
         """Make `nodes` the members; those that stay keep what is known of them, new ones ramp up."""
-        with self._lock:
-            known, late = self.roster.peers, bool(self.roster.peers)
-            members: list[Peer] = []
-            for node in nodes:
-                peer = known.get(node.url)
-                if peer is None:
-                    peer = Peer(node, self.settings.ejection.window)
-                    self._news.note(node.name, "added", "operator")
-                    if late:
-                        self.roster.returned(peer, now)
-                peer.become(node)
-                members.append(peer)
-            staying = {peer.node.url for peer in members}
-            for url, peer in known.items():
-                if url not in staying:
+        with self.lock:
+            former = self.roster.peers
+            members = [self._member(node, former, now) for node in nodes]
+            staying = set(members)
+            for peer in former.values():
+                if peer not in staying:
                     self._news.note(peer.node.name, "removed", "operator")
             self.roster.arrange(members)
             self._changed()
         self._news.tell()
 
-    def _put(self, peer: Peer, mark: Mark, event: str, fault: str | None) -> None:
-        peer.put(mark)
-        if mark.kind == "weight":
-            self.roster.reweigh(peer)
-        seen = peer.record
-        evidence = {"calls": seen.calls, "failures": seen.failed, "in_flight": peer.in_flight}
-        self._news.note(peer.node.name, event, mark.source, mark.reason, fault=fault, **evidence)
-        self._changed()
-
-    def _drop(self, peer: Peer, source: str, now: float) -> bool:
-        mark = peer.marks.get(source)
-        if mark is None:
-            return False
-        peer.drop(source)
-        if mark.kind == "weight":
-            self.roster.reweigh(peer)
-        elif mark.kind != "resting" and not peer.barred:
-            peer.begin_anew(now)
+    def _member(self, node: Node, former: Mapping[str, Peer], now: float) -> Peer:
+        peer = former.get(node.url)
+        if peer is not None:
+            peer.become(node)
+            return peer
+        peer = Peer(node, self.settings.ejection.window)
+        self._news.note(node.name, "added", "operator")
+        if former:
             self.roster.returned(peer, now)
-        self._changed()
-        return True
+        return peer
 
     def after_fork(self) -> None:
         """Begin anew in a child process: its parent's threads and open calls are not its own."""
-        self._lock = Lock()
+        self.lock = Lock()
         self._news.pending.clear()
         for peer in self.roster.peers.values():
             peer.reset()

@@ -50,15 +50,16 @@ class Roster:
         by_priority: dict[int, list[Peer]] = {}
         for peer in self.peers.values():
             by_priority.setdefault(peer.node.priority, []).append(peer)
-        self.tiers = tuple(self._tier(priority, by_priority[priority]) for priority in sorted(by_priority))
+        alone = len(by_priority) == 1
+        self.tiers = tuple(self._tier(each, by_priority[each], alone=alone) for each in sorted(by_priority))
         self._tier_of = {peer: tier for tier in self.tiers for peer in tier.everyone}
         self._ramping &= self._tier_of.keys()
 
-    def _tier(self, priority: int, peers: list[Peer]) -> Tier:
+    def _tier(self, priority: int, peers: list[Peer], *, alone: bool) -> Tier:
         strategy = self._strategies.get(priority)
         if strategy is None:
             strategy = self._strategies[priority] = self._strategy()
-        return Tier(tuple(peers), strategy, self._keep)
+        return Tier(tuple(peers), strategy, self._keep, alone=alone)
 
     def find(self, node: Node | str) -> Peer:
         """The peer of a node, its url or its name.
@@ -75,7 +76,9 @@ class Roster:
         if len(found) == 1:
             return found[0]
         known = ", ".join(sorted(peer.node.name for peer in islice(self.peers.values(), 8)))
-        problem = "is the name of several nodes: use the url" if found else f"is not a node of this service (known: {known})"
+        problem = (
+            "is the name of several nodes: use the url" if found else f"is not a node of this service (known: {known})"
+        )
         raise LookupError(f"{str(node)!r} {problem}")
 
     def tier_of(self, peer: Peer) -> Tier | None:
@@ -95,7 +98,7 @@ class Roster:
             self._ramping.add(peer)
 
     def refresh(self, now: float, must_wait: Callable[[Peer], bool]) -> float:
-        """Derive who may be chosen; `must_wait`: a peer whose readmission is its probe's. Returns when to look again."""
+        """Derive who may be chosen; `must_wait`: peers readmitted by their probe. Returns when to look again."""
         again = self._end_ramps(now)
         for tier in self.tiers:
             due = {peer for peer in tier.everyone if peer.marks and self.is_due(peer, now) and not must_wait(peer)}
@@ -164,7 +167,9 @@ class Roster:
         ends = [mark.until - now for peer in peers for mark in peer.marks.values() if mark.until is not None]
         told = ", ".join(f"{peer.node.name} is {commanded(peer.marks)}" for peer in islice(peers, 4))
         more = f", and {len(peers) - 4} more" if len(peers) > 4 else ""
-        return NoNodeAvailable(f"service {service!r} has no node to use: {told}{more}", max(1.0, min(ends, default=1.0)))
+        return NoNodeAvailable(
+            f"service {service!r} has no node to use: {told}{more}", max(1.0, min(ends, default=1.0))
+        )
 
     def has_fresh(self, tried: Collection[Peer]) -> bool:
         """Whether a good node is there that has not been tried."""

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from math import inf
 from random import Random
 
-from balancemw.call import Attempts, Terms
+from balancemw.attempts import Attempts
+from balancemw.call import Terms
 from balancemw.context import Clock
 from balancemw.health import Mark, check_mark
 from balancemw.node import Node

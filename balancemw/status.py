@@ -8,9 +8,11 @@ def service_status(pool: Pool, now: float, epoch: float) -> dict[str, object]:
     """One service; `epoch`: seconds since the epoch at zero of the balancer's clock, which reads `now`."""
     pool.available(now)  # derive what is due before telling it
     budget = pool.budget
+    with pool.lock:
+        nodes = [_node_status(pool, peer, now, epoch) for peer in pool.roster.peers.values()]
     return {
         "strategy": pool.settings.strategy.name,
-        "nodes": [_node_status(pool, peer, now, epoch) for peer in pool.roster.peers.values()],
+        "nodes": nodes,
         "budget": {
             "calls": budget.called(),
             "retries": budget.spent(),
@@ -25,11 +27,11 @@ def service_status(pool: Pool, now: float, epoch: float) -> dict[str, object]:
 def _node_status(pool: Pool, peer: Peer, now: float, epoch: float) -> dict[str, object]:
     node, record = peer.node, peer.record
     slow_start = pool.settings.slow_start
-    trying = peer.trial_at is not None or pool.roster.is_due(peer, now) and not pool.must_wait(peer, now)
+    trying = peer.trial_at is not None or (pool.roster.is_due(peer, now) and not pool.must_wait(peer, now))
     return {
         "url": node.url,
         "name": node.name,
-        "state": peer.state(now, trying),
+        "state": peer.state(trying),
         "weight": peer.weight * peer.ramp(now, slow_start.window, slow_start.min_weight),
         "zone": node.zone,
         "priority": node.priority,

@@ -30,9 +30,10 @@ class Tier:
         trials: those whose time out is over and that get one trial call.
         warm: whether a good node is at full weight, so that others can be spared.
         kept: accused nodes that stay in because not more may leave.
+        may_eject: whether an accusation can ever make a difference: not for a single node that no other can replace.
     """
 
-    def __init__(self, everyone: tuple[Peer, ...], strategy: Strategy, keep: float) -> None:
+    def __init__(self, everyone: tuple[Peer, ...], strategy: Strategy, keep: float, *, alone: bool) -> None:
         self.everyone = everyone
         self.available = everyone
         self.trials: tuple[Peer, ...] = ()
@@ -40,12 +41,8 @@ class Tier:
         self.kept: frozenset[Peer] = frozenset()
         self._strategy = strategy
         self._floor = max(1, ceil(keep * len(everyone) - 1e-9))
+        self.may_eject = self._floor < len(everyone) or not alone
         self._picker: Picker | None = None
-
-    @property
-    def may_eject(self) -> bool:
-        """Whether automatic ejection can ever take a node out of a tier this small."""
-        return self._floor < len(self.everyone)
 
     @property
     def healthy(self) -> bool:

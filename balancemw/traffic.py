@@ -35,7 +35,11 @@ class Traffic:
         if mark is not None and mark.kind == "ejected":
             peer.wins = 0
             tried, peer.trial_at = peer.trial_at is not None, None
-            return self._eject(peer, "its trial call failed", fault, now) if tried or peer.awaits_readmission(now) else None
+            return (
+                self._eject(peer, "its trial call failed", fault, now)
+                if tried or peer.awaits_readmission(now)
+                else None
+            )
         if fault.ejects_at_once:
             return self._eject(peer, "it cannot be reached", fault, now)
         reason = offence(peer.record, others, now, self.rules)
@@ -53,7 +57,6 @@ class Traffic:
         """The rest that an overloaded node is given, unless it is out already or asked for none."""
         mark = peer.marks.get("traffic")
         if mark is not None and mark.kind == "ejected":
-            peer.trial_at = None
             return None
         if fault.retry_after is None:
             span = min(_LONGEST_REST, _FIRST_REST * 2.0 ** min(peer.rests, 16))
@@ -61,9 +64,11 @@ class Traffic:
         else:
             span = min(fault.retry_after, self._longest_rest)
         until = max(now + span, mark.until or 0.0) if mark is not None else now + span
-        return Mark("traffic", "resting", f"{fault.reason}; rests for {span:.1f} s", now, until) if until > now else None
+        return (
+            Mark("traffic", "resting", f"{fault.reason}; rests for {span:.1f} s", now, until) if until > now else None
+        )
 
-    def absolves(self, peer: Peer, started: float, now: float, desperate: bool) -> bool:
+    def absolves(self, peer: Peer, started: float, now: float, *, desperate: bool) -> bool:
         """Whether a success ends the node's ejection. `desperate`: the pool has no good node, so any success counts."""
         peer.record.calm(now)
         peer.rests = 0

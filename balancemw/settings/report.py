@@ -122,7 +122,7 @@ def _translated(fault: "ErrorDetails", root: str) -> tuple[Path, str]:
         section = next((part for part in reversed(path[:-1]) if isinstance(part, str)), root)
         return path, unknown_key(str(path[-1]), section)
     if kind == "missing":
-        return path, _MISSING[str(path[-1])]
+        return path, _MISSING.get(str(path[-1]), "missing")
     if kind == "invalid_key":
         return path[:-1], f"every key must be a string, got {shown(fault['input'])}"
     if path[-1:] == ("[key]",):
@@ -135,7 +135,9 @@ def _typed(fault: "ErrorDetails") -> str:
     if kind == "float_type" and isinstance(value, int) and not isinstance(value, bool):
         return "must be a finite number, got one too large"
     hidden = any(looks_secret(part) for part in fault["loc"])
-    text = _TEXTS[kind].format(got="a value that is not shown" if hidden else shown(value), **fault.get("ctx", {}))
+    text = _TEXTS.get(kind, "is not valid: {got}").format(
+        got="a value that is not shown" if hidden else shown(value), **fault.get("ctx", {})
+    )
     if kind in ("float_type", "int_type") and isinstance(value, str) and _numeric(value):
         text += "; write it without quotes"
     return text

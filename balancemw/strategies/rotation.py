@@ -83,7 +83,7 @@ class _Group:
 
 
 def _groups(available: Sequence[Load], picks: int) -> list[_Group]:
-    """The groups, each resumed where `picks` earlier ones left it: a new picker must not favour the first of the list."""
+    """The groups, resumed where `picks` earlier ones left them: a new picker must not favour the first of the list."""
     by_weight: dict[float, list[tuple[int, Load]]] = {}
     for index, peer in enumerate(available):
         by_weight.setdefault(peer.weight, []).append((index, peer))

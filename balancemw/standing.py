@@ -1,0 +1,125 @@
+"""How the nodes stand: what calls, probes and people say of them, turned into marks."""
+
+from collections.abc import Callable
+
+from balancemw.events import News
+from balancemw.fault import Fault, Kind
+from balancemw.health import OVERRIDDEN_BY_UP, Mark
+from balancemw.peer import Peer
+from balancemw.roster import Roster
+from balancemw.traffic import Traffic
+
+
+class Standing:
+    """Keeps the marks of one service's nodes. Everything runs under the pool's lock.
+
+    Args:
+        roster: whose nodes they are.
+        traffic: judges how calls end.
+        news: where changes are noted.
+        changed: called when availability has to be derived anew.
+    """
+
+    def __init__(self, roster: Roster, traffic: Traffic, news: News, changed: Callable[[], None]) -> None:
+        self._roster = roster
+        self._traffic = traffic
+        self._news = news
+        self._changed = changed
+
+    # -- what calls say
+
+    def credit(self, peer: Peer, started: float, now: float) -> None:
+        """A call succeeded on a peer that something is, or was lately, held against."""
+        tier = self._roster.tier_of(peer)
+        if tier and self._traffic.absolves(peer, started, now, desperate=not tier.healthy):
+            self.drop(peer, "traffic", now)
+            peer.observe(now - started, now)
+            self._news.note(peer.node.name, "readmitted", "traffic", f"a call was answered in {now - started:.3f} s")
+
+    def debit(self, peer: Peer, fault: Fault, started: float, now: float) -> None:
+        """A call failed."""
+        if fault.kind is Kind.OVERLOAD:
+            self._rest(peer, fault, now)
+        elif not fault.lowers_success_rate:
+            self._excuse(peer, fault, started, now)
+        elif started < peer.fresh_from:
+            peer.neutral += 1  # a straggler from before the node was readmitted
+        else:
+            self._blame(peer, fault, started, now)
+        seconds = round(now - started, 6)
+        self._news.note(peer.node.name, "failed", "traffic", fault.reason, fault=fault.kind, seconds=seconds)
+
+    def _blame(self, peer: Peer, fault: Fault, started: float, now: float) -> None:
+        peer.record.fail(now, counts=fault.counts)
+        peer.observe_at_least(now - started, now)
+        peer.penalize(now)
+        tier = self._roster.tier_of(peer)
+        if tier and tier.may_eject:
+            mark = self._traffic.convict(peer, fault, now, self._roster.others(peer))
+            if mark is not None:
+                self.put(peer, mark, now, "ejected", fault.kind)
+
+    def _rest(self, peer: Peer, fault: Fault, now: float) -> None:
+        peer.overloads += 1
+        mark = self._traffic.rest(peer, fault, now)
+        if mark is not None:
+            self.put(peer, mark, now, "resting", fault.kind)
+        self._release_trial(peer)
+
+    def _excuse(self, peer: Peer, fault: Fault, started: float, now: float) -> None:
+        peer.neutral += 1
+        if fault.kind is not Kind.APPLICATION and now - started > peer.latency:
+            peer.observe_at_least(now - started, now)  # nobody's fault, but it did take that long
+        self._release_trial(peer)
+
+    def _release_trial(self, peer: Peer) -> None:
+        """Its trial call, if this was it, proved nothing: the next call may be the trial."""
+        if peer.trial_at is not None:
+            peer.trial_at = None
+            self._changed()
+
+    # -- what anyone says
+
+    def put(self, peer: Peer, mark: Mark, now: float, event: str, fault: str | None = None) -> None:
+        """Set a mark, in place of the source's former one."""
+        self._update(peer, now, lambda: peer.put(mark))
+        seen = peer.record
+        evidence = {"calls": seen.calls, "failures": seen.failed, "in_flight": peer.in_flight}
+        self._news.note(peer.node.name, event, mark.source, mark.reason, fault=fault, **evidence)
+
+    def drop(self, peer: Peer, source: str, now: float) -> bool:
+        """Remove the mark of `source`; returns whether there was one."""
+        if source not in peer.marks:
+            return False
+        self._update(peer, now, lambda: peer.drop(source))
+        return True
+
+    def up(self, peer: Peer, mark: Mark, now: float) -> None:
+        """Someone says that the node is well: that ends their own claim, and an operator overrides the others'."""
+        for source in OVERRIDDEN_BY_UP if mark.source == "operator" else (mark.source,):
+            self.drop(peer, source, now)
+        self._news.note(peer.node.name, "up", mark.source, mark.reason)
+
+    def expire(self, now: float) -> None:
+        """Remove the marks whose time is over."""
+        for peer in [peer for peer in self._roster.peers.values() if peer.marks]:
+            for mark in [mark for mark in peer.marks.values() if mark.expired(now)]:
+                self.drop(peer, mark.source, now)
+                self._news.note(peer.node.name, "expired", mark.source, f"{mark.kind} is over: {mark.reason}")
+
+    def pass_probe(self, peer: Peer, now: float) -> None:
+        """A probe found the node well: if its time out is over, that readmits it."""
+        peer.probed_at = now
+        if peer.awaits_readmission(now) and "probe" not in peer.marks:
+            self.drop(peer, "traffic", now)
+            self._news.note(peer.node.name, "readmitted", "probe", "its probe passed")
+
+    def _update(self, peer: Peer, now: float, change: Callable[[], None]) -> None:
+        barred, weight = peer.barred, peer.weight
+        change()
+        if peer.weight != weight:
+            self._roster.reweigh(peer)
+        if barred and not peer.barred:
+            peer.begin_anew(now)
+            self._roster.returned(peer, now)
+        self._changed()
