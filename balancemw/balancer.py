@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from balancemw.call import Terms
-from balancemw.context import REQUEST, Clock
+from balancemw.context import REQUEST, Clock, Request
 from balancemw.decorator import Decorator, as_decorator
 from balancemw.errors import BalancerNotConfigured, UnknownService, did_you_mean
 from balancemw.events import Events, Listener
@@ -160,7 +160,7 @@ class Balancer:
 
 
 _alive: "weakref.WeakSet[Balancer]" = weakref.WeakSet()
-_own: Balancer | None = None
+_process = Request(None)  # what holds where no request is being served
 
 
 def configure(settings: Settings | Mapping[str, object] | str | os.PathLike[str] | None = None) -> Balancer:
@@ -174,8 +174,7 @@ def configure(settings: Settings | Mapping[str, object] | str | os.PathLike[str]
 
 def install(balancer: Balancer) -> Balancer:
     """Make `balancer` the process's own and return it."""
-    global _own
-    _own = balancer
+    _process.balancer = balancer
     return balancer
 
 
@@ -185,8 +184,7 @@ def current() -> Balancer:
     Raises:
         BalancerNotConfigured: there is neither.
     """
-    request = REQUEST.get()
-    balancer: Balancer | None = request.balancer if request is not None else _own
+    balancer: Balancer | None = (REQUEST.get() or _process).balancer
     if balancer is None:
         raise BalancerNotConfigured(
             "no balancer here: add the middleware to the app, or call balancemw.configure(settings) first"
