@@ -21,9 +21,12 @@ def normal_url(url: str) -> str:
         raise ValueError("a url has no spaces or control characters")
     try:
         parts = urlsplit(url)
+    except ValueError:
+        raise ValueError("expected a url like 'http://host:port'") from None
+    try:
         port = parts.port
-    except ValueError as error:
-        raise ValueError(f"not a url: {str(error).split(' as ')[0]}") from None
+    except ValueError:
+        raise ValueError("a port is a number from 1 to 65535") from None
     if parts.scheme.lower() not in _DEFAULT_PORTS or not parts.hostname:
         raise ValueError("expected a url like 'http://host:port'")
     if "@" in parts.netloc:
@@ -31,7 +34,7 @@ def normal_url(url: str) -> str:
     if parts.query or parts.fragment or url.endswith(("?", "#")):
         raise ValueError("a node's url has no query and no fragment")
     if port == 0:
-        raise ValueError("port 0 cannot be called")
+        raise ValueError("a port is a number from 1 to 65535")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     suffix = f":{port}" if port is not None else ""
     return f"{parts.scheme.lower()}://{host}{suffix}{parts.path.rstrip('/')}"

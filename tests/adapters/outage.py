@@ -1,9 +1,10 @@
-"""The scenario that every framework has to survive: of three replicas one is killed, then another hangs, then both return.
+"""The outage that every framework has to survive: of three replicas one is killed, another hangs, then both return.
 
-The app under test answers `path` with what a replica answered: the replica's name.
+The app under test calls service ``inventory`` and answers what the replica answered, which is the replica's name.
 """
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -14,17 +15,28 @@ import aiohttp
 
 from tests.adapters.replicas import Replica, running
 
-RATE = 200.0
-"""Requests per second, sent whether or not earlier ones have been answered."""
+RATE = 200
+"""Requests per second, sent at their time whether or not earlier ones have been answered."""
 
 KILLED, HUNG, BACK, END = 2.0, 5.0, 8.0, 12.0
-"""Seconds after the beginning when each phase begins, and the end."""
+"""Seconds from the beginning at which the first replica is killed, the second hangs, both return, and the load ends."""
+
+PATIENCE = 20.0
+"""Seconds that a caller waits for an answer."""
 
 SETTINGS = """
 [services.inventory]
 nodes = {nodes}
 attempt_timeout = 1.0
+ejection = {{ base = 0.5, max = 2 }}
 """
+
+
+def settings_file(directory: Path, urls: list[str]) -> str:
+    """The path of a settings file for service ``inventory`` at `urls`, made to see replicas return within `END`."""
+    path = directory / "balancemw.toml"
+    path.write_text(SETTINGS.format(nodes=json.dumps(urls)))
+    return str(path)
 
 
 @dataclass
@@ -33,40 +45,86 @@ class Outcome:
 
     Attributes:
         requests: how many were sent.
-        errors: one line for each that was not answered with 200 and the name of a replica.
-        answers: how many answers came of each replica, by its name, in all and in each phase.
-        swallowed: how many requests the hanging replica read and did not answer.
+        errors: one line for each that was not answered with 200.
+        answers: of the others, when each was sent and which replica answered it, by name.
+        swallowed: how many requests the hanging replica read and never answered.
     """
 
     requests: int = 0
     errors: list[str] = field(default_factory=list)
-    answers: Counter[str] = field(default_factory=Counter)
-    while_killed: Counter[str] = field(default_factory=Counter)
-    while_hung: Counter[str] = field(default_factory=Counter)
+    answers: list[tuple[float, str]] = field(default_factory=list)
     swallowed: int = 0
 
+    def between(self, begin: float, end: float) -> Counter[str]:
+        """How many of the requests sent in this time each replica answered."""
+        return Counter(replica for sent, replica in self.answers if begin <= sent < end)
+
     def check(self) -> None:
-        """The promise: no caller saw an error, although the replicas really failed, and really came back."""
+        """No caller saw an error, although the replicas really failed and really came back.
+
+        Raises:
+            AssertionError: it was otherwise.
+        """
         assert not self.errors, f"{len(self.errors)} of {self.requests}:\n" + "\n".join(self.errors[:10])
-        assert self.requests == RATE * END
-        assert self.answers.total() == self.requests
+        assert len(self.answers) == self.requests == RATE * END
+        before, during, after = self.between(0, KILLED), self.between(HUNG, BACK - 1), self.between(BACK, END)
+        assert set(before) == set(after) == {"replica-0", "replica-1", "replica-2"}
+        assert "replica-0" not in during
         assert self.swallowed > 0
-        assert self.answers["replica-0"] > self.while_killed["replica-0"]
-
-
-def settings_file(directory: Path, urls: list[str]) -> str:
-    """The path of a settings file for service ``inventory`` at `urls`."""
-    path = directory / "balancemw.toml"
-    path.write_text(SETTINGS.format(nodes=urls))
-    return str(path)
 
 
 def run_outage(start_server: Callable[[list[str]], AbstractContextManager[str]], path: str) -> Outcome:
-    """Run the scenario against the server that `start_server` starts for the urls of three replicas.
+    """Run the outage against the server that `start_server` starts, and return what came of it.
 
     Args:
-        start_server: gives the base url of the app while its context lasts.
-        path: of the view under test, beginning with a slash.
+        start_server: takes the urls of three replicas and gives the server's base url for as long as it runs.
+        path: of the view under test, with its leading slash.
     """
     with running(3) as replicas, start_server([replica.url for replica in replicas]) as base:
         return asyncio.run(_run(base + path, replicas))
+
+
+async def _run(url: str, replicas: list[Replica]) -> Outcome:
+    outcome = Outcome()
+    loop = asyncio.get_running_loop()
+    begin = loop.time()
+    # A connection per request: one kept open may be closed by the server the moment it is used again.
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)
+    timeout = aiohttp.ClientTimeout(total=PATIENCE)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session, asyncio.TaskGroup() as tasks:
+        tasks.create_task(_break_and_mend(replicas, begin, outcome))
+        for number in range(int(RATE * END)):
+            due = begin + number / RATE
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            tasks.create_task(_request(session, url, loop.time() - begin, outcome))
+    return outcome
+
+
+async def _request(session: aiohttp.ClientSession, url: str, sent: float, outcome: Outcome) -> None:
+    outcome.requests += 1
+    try:
+        async with session.get(url) as response:
+            body = await response.text()
+    except (aiohttp.ClientError, TimeoutError) as error:
+        outcome.errors.append(f"sent at {sent:.2f} s: {error!r}")
+        return
+    if response.status == 200:
+        outcome.answers.append((sent, body))
+    else:
+        outcome.errors.append(f"sent at {sent:.2f} s: {response.status} {body[:300]}")
+
+
+async def _break_and_mend(replicas: list[Replica], begin: float, outcome: Outcome) -> None:
+    async def wait_until(time: float) -> None:
+        await asyncio.sleep(begin + time - asyncio.get_running_loop().time())
+
+    killed, hanging, _ = replicas
+    await wait_until(KILLED)
+    killed.kill()
+    await wait_until(HUNG)
+    hanging.hang()
+    received = hanging.received
+    await wait_until(BACK)
+    outcome.swallowed = hanging.received - received
+    hanging.recover()
+    await asyncio.to_thread(killed.restart)
