@@ -161,6 +161,7 @@ class Balancer:
 
 _alive: "weakref.WeakSet[Balancer]" = weakref.WeakSet()
 _process = Request(None)  # what holds where no request is being served
+_provide: Callable[[], Balancer] | None = None  # where that is asked for its balancer as long as it has none
 
 
 def configure(settings: Settings | Mapping[str, object] | str | os.PathLike[str] | None = None) -> Balancer:
@@ -178,6 +179,13 @@ def install(balancer: Balancer) -> Balancer:
     return balancer
 
 
+def install_lazily(provide: Callable[[], Balancer]) -> None:
+    """Make the process's own whatever `provide()` returns. It is asked at each use, and not before."""
+    global _provide  # noqa: PLW0603  a process has one
+    _provide = provide
+    _process.balancer = None
+
+
 def current() -> Balancer:
     """The balancer of the current request, else the process's own.
 
@@ -185,11 +193,13 @@ def current() -> Balancer:
         BalancerNotConfigured: there is neither.
     """
     balancer: Balancer | None = (REQUEST.get() or _process).balancer
-    if balancer is None:
-        raise BalancerNotConfigured(
-            "no balancer here: add the middleware to the app, or call balancemw.configure(settings) first"
-        )
-    return balancer
+    if balancer is not None:
+        return balancer
+    if _provide is not None:
+        return _provide()
+    raise BalancerNotConfigured(
+        "no balancer here: add the middleware to the app, or call balancemw.configure(settings) first"
+    )
 
 
 def balanced(

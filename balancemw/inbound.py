@@ -1,16 +1,18 @@
 """What every inbound adapter does with a request, whatever its framework: read its time, and answer our two errors."""
 
 import json
+import logging
 import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from math import ceil
+from math import ceil, inf
 
 from balancemw.balancer import Balancer
 from balancemw.context import Deadline, Request
 from balancemw.errors import DeadlineExceeded, NoNodeAvailable
+from balancemw.events import LOG
 
 ATTEMPT_COUNT = "x-envoy-attempt-count"
 
@@ -66,17 +68,29 @@ def _is_retry(value: str | None) -> bool:
     return value is not None and _MILLISECONDS.fullmatch(value.strip()) is not None and int(value) > 1
 
 
+def conclude(request: Request) -> None:
+    """The request has been answered: what it left running, as background tasks, has the time that it needs."""
+    if request.deadline is not None:
+        request.deadline.until = inf
+
+
 def problem_of(error: BaseException) -> Problem | None:
     """The answer to an error of ours that the app let through; None for every other error.
 
     It names no service and no node: what is inside is told to the log, not to the client.
     """
     if isinstance(error, NoNodeAvailable):
+        _log(logging.WARNING, HTTPStatus.SERVICE_UNAVAILABLE, error)
         retry_after = str(max(1, ceil(min(error.retry_after, 3600.0))))
         return _problem(HTTPStatus.SERVICE_UNAVAILABLE, "No replica of a needed service is available.", retry_after)
     if isinstance(error, DeadlineExceeded):
+        _log(logging.INFO, HTTPStatus.GATEWAY_TIMEOUT, error)  # how often is up to the clients, who name the deadlines
         return _problem(HTTPStatus.GATEWAY_TIMEOUT, "The time to answer this request is up.", None)
     return None
+
+
+def _log(level: int, status: HTTPStatus, error: BaseException) -> None:
+    LOG.log(level, "answered %d: %s", status, "; ".join([str(error), *getattr(error, "__notes__", ())]))
 
 
 def _problem(status: HTTPStatus, detail: str, retry_after: str | None) -> Problem:

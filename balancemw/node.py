@@ -17,7 +17,7 @@ def normal_url(url: str) -> str:
     """
     if not isinstance(url, str):
         raise ValueError(f"expected a url like 'http://host:port', got {type(url).__name__}")
-    if any(ord(c) <= 32 or ord(c) == 127 for c in url):
+    if " " in url or not url.isprintable():
         raise ValueError("a url has no spaces or control characters")
     try:
         parts = urlsplit(url)
@@ -36,6 +36,8 @@ def normal_url(url: str) -> str:
     if port == 0:
         raise ValueError("a port is a number from 1 to 65535")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    if parts.netloc.lower().removeprefix(host.lower())[:1] not in ("", ":"):  # urlsplit drops what surrounds brackets
+        raise ValueError("expected a url like 'http://host:port'")
     suffix = f":{port}" if port is not None else ""
     return f"{parts.scheme.lower()}://{host}{suffix}{parts.path.rstrip('/')}"
 

@@ -44,20 +44,20 @@ class ConsistentHash:
 
 
 class _Ring:
+    """Points in order, each with the index of its owner in its low bits; and where the points of each bucket begin."""
+
     def __init__(self, peers: Sequence[Load]) -> None:
         self._index = {id(peer): i for i, peer in enumerate(peers)}
-        shift, scale = max(1, len(peers)).bit_length(), _scale(peers)
-        marked = sorted(point << shift | i for i, peer in enumerate(peers) for point in _points(peer, scale))
-        mask = (1 << shift) - 1
-        self._owners = array("I", [mark & mask for mark in marked])
-        self._points = array("I", [mark >> shift for mark in marked])
-        self._shift = _BITS - max(1, len(marked)).bit_length()
+        self._low, scale = max(1, len(peers)).bit_length(), _scale(peers)
+        owned = (point << self._low | i for i, peer in enumerate(peers) for point in _points(peer, scale))
+        self._points = array("Q", sorted(owned))
+        self._bucket = _BITS - max(1, len(self._points)).bit_length()
         self._start = self._first_of_each_bucket()
 
     def _first_of_each_bucket(self) -> "array[int]":
         starts, i = array("I"), 0
-        for bucket in range(1 << (_BITS - self._shift)):
-            while i < len(self._points) and self._points[i] >> self._shift < bucket:
+        for bucket in range(1 << (_BITS - self._bucket)):
+            while i < len(self._points) and self._points[i] >> (self._low + self._bucket) < bucket:
                 i += 1
             starts.append(i)
         return starts
@@ -71,16 +71,16 @@ class _Ring:
 
     def find(self, key: str, out: bytearray) -> int:
         """The index of the peer that `key` belongs to."""
-        point = int.from_bytes(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=_BITS // 8).digest(), "big")
-        points, owners = self._points, self._owners
-        i, end = self._start[point >> self._shift], len(points)
-        while i < end and points[i] < point:
+        place = int.from_bytes(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=_BITS // 8).digest(), "big")
+        points, sought, low = self._points, place << self._low, (1 << self._low) - 1
+        i, end = self._start[place >> self._bucket], len(points)
+        while i < end and points[i] < sought:
             i += 1
         if i == end:
             i = 0
-        while out[owners[i]]:
+        while out[points[i] & low]:
             i = i + 1 if i + 1 < end else 0
-        return owners[i]
+        return points[i] & low
 
 
 def _points(peer: Load, scale: float) -> "array[int]":
