@@ -8,7 +8,7 @@ Two context variables, so that threads and tasks each see their own and children
 
 import time
 from collections.abc import Callable
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from math import inf
 from types import TracebackType
 from typing import Any, Protocol
@@ -80,8 +80,21 @@ def remaining() -> float | None:
     return None if left is None else max(left, _LEAST)
 
 
+class _Block(Deadline):
+    """The bound of one entered ``deadline``; it knows what held around it, since another thread may enter the same."""
+
+    __slots__ = ("outer", "owner")
+
+    def __init__(self, until: float, owner: "deadline", outer: Bound | None) -> None:
+        super().__init__(until)
+        self.owner = owner
+        self.outer = outer
+
+
 class deadline:  # noqa: N801  it reads as a verb phrase: `with deadline(2.0):`
     """Bound everything outbound inside the block to `seconds`; of nested bounds the shorter wins.
+
+    One object may be entered again and again, inside itself, and by many threads and tasks at once.
 
     Raises:
         ValueError: `seconds` is negative or not a number.
@@ -91,13 +104,14 @@ class deadline:  # noqa: N801  it reads as a verb phrase: `with deadline(2.0):`
         if not seconds >= 0:
             raise ValueError(f"a deadline is a number of seconds from now, not {seconds!r}")
         self._seconds = seconds
-        self._tokens: list[Token[Bound | None]] = []
 
     def __enter__(self) -> None:
-        seconds, outer = self._seconds, time_left(BOUND.get())
-        if outer is not None:
-            seconds = min(seconds, outer)
-        self._tokens.append(BOUND.set(Deadline(time.monotonic() + seconds)))
+        outer = BOUND.get()
+        left = time_left(outer)
+        seconds = self._seconds if left is None else min(self._seconds, left)
+        BOUND.set(_Block(time.monotonic() + seconds, self, outer))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        BOUND.reset(self._tokens.pop())
+        block = BOUND.get()
+        if isinstance(block, _Block) and block.owner is self:  # else left in another context than entered: a generator
+            BOUND.set(block.outer)

@@ -48,7 +48,7 @@ class Event:
     source: str
     fault: str | None = None
     reason: str = ""
-    evidence: Mapping[str, object] = field(default_factory=dict[str, object])
+    evidence: Mapping[str, object] = field(default_factory=dict[str, object], hash=False)
 
 
 Listener = Callable[[Event], object]
@@ -64,14 +64,15 @@ class Events:
     def __init__(self, wall: Callable[[], float]) -> None:
         self._wall = wall
         self._ids = count(1)
-        self._listeners: tuple[Listener, ...] = ()
+        self._listeners: dict[object, Listener] = {}  # by subscription: threads may come and go at once
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` with every event, in the thread where it happens; returns what ends that."""
-        self._listeners = (*self._listeners, listener)
+        subscription = object()
+        self._listeners[subscription] = listener
 
         def unsubscribe() -> None:
-            self._listeners = tuple(each for each in self._listeners if each is not listener)
+            self._listeners.pop(subscription, None)
 
         return unsubscribe
 
@@ -83,7 +84,7 @@ class Events:
         """Tell of one event."""
         told = Event(next(self._ids), self._wall(), *note)
         self._log(told)
-        for listener in self._listeners:
+        for listener in tuple(self._listeners.values()):
             try:
                 listener(told)
             except Exception:

@@ -244,6 +244,12 @@ class Pool:
             self._standing.pass_probe(peer, now)
         self._news.tell()
 
+    def tell(self, event: str, source: str, reason: str) -> None:
+        """Tell of something that concerns the whole service and changes no mark."""
+        with self.lock:
+            self._news.note(None, event, source, reason)
+        self._news.tell()
+
     def replace(self, nodes: Iterable[Node], now: float) -> None:
         """Make `nodes` the members; those that stay keep what is known of them, new ones ramp up."""
         with self.lock:

@@ -14,6 +14,7 @@ from balancemw.strategies import Picker, Strategy
 from balancemw.tier import Tier
 
 _TRIAL_LEASE = 60.0  # seconds after which a trial call that never ended is given to another call
+_LOOK_AGAIN = 0.5  # seconds after which a peer that waits for its probe may have waited too long
 _COMPARED = 32  # peers whose success rate a suspect's is compared with: enough to judge, and a bound on the cost
 
 
@@ -101,8 +102,11 @@ class Roster:
         """Derive who may be chosen; `must_wait`: peers readmitted by their probe. Returns when to look again."""
         again = self._end_ramps(now)
         for tier in self.tiers:
-            due = {peer for peer in tier.everyone if peer.marks and self.is_due(peer, now) and not must_wait(peer)}
-            again = min(again, tier.refresh(now, due))
+            due = {peer for peer in tier.everyone if peer.marks and self.is_due(peer, now)}
+            waiting = {peer for peer in due if must_wait(peer)}
+            again = min(again, tier.refresh(now, due - waiting))
+            if waiting:
+                again = min(again, now + _LOOK_AGAIN)
         return again
 
     def plain_picker(self) -> Picker | None:

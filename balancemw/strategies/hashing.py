@@ -11,12 +11,14 @@ from hashlib import blake2b, shake_128
 from math import log2
 from random import Random
 from statistics import median
+from sys import byteorder
 
 from balancemw.load import Load
 from balancemw.strategies import Picker
 
 POINTS = 128
-_BITS = 32
+_BITS = 30  # Python's integers are quickest up to here
+_MASK = (1 << _BITS) - 1
 
 
 class ConsistentHash:
@@ -44,21 +46,21 @@ class ConsistentHash:
 
 
 class _Ring:
-    """Points in order, each with the index of its owner in its low bits; and where the points of each bucket begin."""
+    """Points in order and their owners, side by side in one array; and where the points of each bucket begin."""
 
     def __init__(self, peers: Sequence[Load]) -> None:
         self._index = {id(peer): i for i, peer in enumerate(peers)}
-        self._low, scale = max(1, len(peers)).bit_length(), _scale(peers)
-        owned = (point << self._low | i for i, peer in enumerate(peers) for point in _points(peer, scale))
-        self._points = array("Q", sorted(owned))
-        self._bucket = _BITS - max(1, len(self._points)).bit_length()
+        low, scale = max(1, len(peers)).bit_length(), _scale(peers)
+        owned = sorted(point << low | i for i, peer in enumerate(peers) for point in _points(peer, scale))
+        self._ring = array("I", (half for mark in owned for half in (mark >> low, mark & ((1 << low) - 1))))
+        self._bucket = _BITS - max(1, len(owned)).bit_length()
         self._start = self._first_of_each_bucket()
 
     def _first_of_each_bucket(self) -> "array[int]":
-        starts, i = array("I"), 0
+        starts, i, ring, end = array("I"), 0, self._ring, len(self._ring)
         for bucket in range(1 << (_BITS - self._bucket)):
-            while i < len(self._points) and self._points[i] >> (self._low + self._bucket) < bucket:
-                i += 1
+            while i < end and ring[i] >> self._bucket < bucket:
+                i += 2
             starts.append(i)
         return starts
 
@@ -71,23 +73,25 @@ class _Ring:
 
     def find(self, key: str, out: bytearray) -> int:
         """The index of the peer that `key` belongs to."""
-        place = int.from_bytes(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=_BITS // 8).digest(), "big")
-        points, sought, low = self._points, place << self._low, (1 << self._low) - 1
-        i, end = self._start[place >> self._bucket], len(points)
-        while i < end and points[i] < sought:
-            i += 1
+        place = int.from_bytes(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=4).digest(), "big") & _MASK
+        ring, end = self._ring, len(self._ring)
+        i = self._start[place >> self._bucket]
+        while i < end and ring[i] < place:
+            i += 2
         if i == end:
             i = 0
-        while out[points[i] & low]:
-            i = i + 1 if i + 1 < end else 0
-        return points[i] & low
+        while out[ring[i + 1]]:
+            i = i + 2 if i + 2 < end else 0
+        return ring[i + 1]
 
 
-def _points(peer: Load, scale: float) -> "array[int]":
+def _points(peer: Load, scale: float) -> list[int]:
     amount = max(1, round(peer.weight * scale))
     points = array("I")
     points.frombytes(shake_128(peer.node.url.encode()).digest(amount * points.itemsize))
-    return points
+    if byteorder == "big":  # every machine must come to the same ring
+        points.byteswap()
+    return [point & _MASK for point in points]
 
 
 def _scale(peers: Sequence[Load]) -> float:

@@ -73,12 +73,17 @@ def with_urllib3(retries: Any) -> Get:
 def with_aiohttp(url: str, trust: Trust, method: str, body: bytes | None) -> object:
     async def get() -> object:
         timeout = aiohttp.ClientTimeout(sock_connect=TIMEOUT, sock_read=TIMEOUT)
-        async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
-            session.request(method, url, data=body and io.BytesIO(body), ssl=trust.context) as answer,
-        ):
-            await answer.read()
-            return answer
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=timeout) as session,
+                session.request(method, url, data=body and io.BytesIO(body), ssl=trust.context) as answer,
+            ):
+                await answer.read()
+                return answer
+        finally:
+            open_ones: Any = asyncio.get_running_loop()
+            while open_ones._transports:  # closing a session does not wait for TLS to say goodbye
+                await asyncio.sleep(0.001)
 
     return asyncio.run(get())
 
