@@ -39,7 +39,7 @@ class Standing:
     def debit(self, peer: Peer, fault: Fault, started: float, now: float) -> None:
         """A call failed."""
         if fault.kind is Kind.OVERLOAD:
-            self._rest(peer, fault, now)
+            self._rest(peer, fault, started, now)
         elif not fault.lowers_success_rate:
             self._excuse(peer, fault, started, now)
         elif started < peer.fresh_from:
@@ -55,26 +55,26 @@ class Standing:
         peer.penalize(now)
         tier = self._roster.tier_of(peer)
         if tier and tier.may_eject:
-            mark = self._traffic.convict(peer, fault, now, self._roster.others(peer))
+            mark = self._traffic.convict(peer, fault, started, now, self._roster.others(peer))
             if mark is not None:
                 self.put(peer, mark, now, "ejected", fault.kind)
 
-    def _rest(self, peer: Peer, fault: Fault, now: float) -> None:
+    def _rest(self, peer: Peer, fault: Fault, started: float, now: float) -> None:
         peer.overloads += 1
         mark = self._traffic.rest(peer, fault, now)
         if mark is not None:
             self.put(peer, mark, now, "resting", fault.kind)
-        self._release_trial(peer)
+        self._release_trial(peer, started)
 
     def _excuse(self, peer: Peer, fault: Fault, started: float, now: float) -> None:
         peer.neutral += 1
         if fault.kind is not Kind.APPLICATION and now - started > peer.latency:
             peer.observe_at_least(now - started, now)  # nobody's fault, but it did take that long
-        self._release_trial(peer)
+        self._release_trial(peer, started)
 
-    def _release_trial(self, peer: Peer) -> None:
+    def _release_trial(self, peer: Peer, started: float) -> None:
         """Its trial call, if this was it, proved nothing: the next call may be the trial."""
-        if peer.trial_at is not None:
+        if peer.trial_at is not None and started >= peer.trial_at:
             peer.trial_at = None
             self._changed()
 

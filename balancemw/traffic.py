@@ -29,21 +29,25 @@ class Traffic:
         self._longest_rest = longest_rest
         self._rng = rng
 
-    def convict(self, peer: Peer, fault: Fault, now: float, others: Iterable[Record]) -> Mark | None:
+    def convict(self, peer: Peer, fault: Fault, started: float, now: float, others: Iterable[Record]) -> Mark | None:
         """The mark that a fault of the node's own leads to, if any; `others`: records to compare with."""
         mark = peer.marks.get("traffic")
         if mark is not None and mark.kind == "ejected":
-            peer.wins = 0
-            tried, peer.trial_at = peer.trial_at is not None, None
-            return (
-                self._eject(peer, "its trial call failed", fault, now)
-                if tried or peer.awaits_readmission(now)
-                else None
-            )
+            return self._relapse(peer, mark, fault, started, now)
         if fault.ejects_at_once:
             return self._eject(peer, "it cannot be reached", fault, now)
         reason = offence(peer.record, others, now, self.rules)
         return self._eject(peer, reason, fault, now) if reason else None
+
+    def _relapse(self, peer: Peer, mark: Mark, fault: Fault, started: float, now: float) -> Mark | None:
+        if started < mark.since:
+            return None  # a call that was under way when the node was put out
+        peer.wins = 0
+        on_trial = peer.trial_at is not None and started >= peer.trial_at
+        if not on_trial and not peer.awaits_readmission(now):
+            return None
+        peer.trial_at = None
+        return self._eject(peer, "its trial call failed", fault, now)
 
     def _eject(self, peer: Peer, reason: str, fault: Fault, now: float) -> Mark:
         span = time_out(peer.record.level, self.rules, self._rng)
