@@ -1,21 +1,28 @@
 """How busy and how quick a node is, as its callers see it: the scores that strategies compare.
 
 Peak EWMA is Finagle's (``loadbalancer/PeakEwma.scala``): a sample above the average becomes the average at
-once, lower samples pull it down over `DECAY` seconds. Three corrections keep it honest:
+once, lower samples pull it down over `DECAY` seconds. Four corrections keep it honest:
 
 * the age of the calls still open counts (nginx ``least_time … inflight``), so a node that accepts and never
   answers looks slow before its first call times out;
 * a failure never lowers the latency, and adds to a penalty that fades (Linkerd's load biaser, Palantir's
   dialogue), so a node that fails fast is not taken for a fast node;
-* an idle node's average fades, so that it is tried again.
+* an idle node's average fades, so that it is tried again;
+* a lower sample takes at least 1/16 of the way down, so that peaks are those of as many samples for every node.
 """
 
-from math import exp
+from math import exp, log
 
 from balancemw.node import Node
 
 DECAY = 10.0
 """Seconds in which a past latency or failure loses all but 1/e of its say (Finagle's ``decayTime``)."""
+
+KEPT = 15 / 16
+"""Share of a peak that one lower sample leaves at most. By time alone a busy node, of whose many samples the highest
+counts for `DECAY` seconds, would look several times slower than an equal one that is seldom called."""
+
+_KEPT_FOR = -DECAY * log(KEPT)
 
 IDLE = 1.0
 """Seconds after which a node that finished no call counts as idle; below it the decay is not worth its price."""
@@ -24,7 +31,7 @@ FAILURE = 10.0
 """What one failure adds to the calls a node seems to have open (dialogue's ``FAILURE_WEIGHT``)."""
 
 UNKNOWN = 1.0
-"""Latency assumed of a node that has open calls but has never finished one, in seconds (Linkerd's seed)."""
+"""Latency assumed of a node that was called but has never answered well, in seconds (Linkerd's seed)."""
 
 
 class Load:
@@ -67,16 +74,12 @@ class Load:
             self.in_flight = 0
             self.started = 0.0
 
-    def answered(self, started: float, now: float) -> None:
-        """The call that was sent at `started` was answered."""
-        self.end(started)
-        self.observe(now - started, now)
-
     def observe(self, seconds: float, now: float) -> None:
         """A call was answered after `seconds`."""
         latency = self.latency
         if seconds < latency:
-            self.latency = seconds + (latency - seconds) * exp((self.seen_at - now) / DECAY)
+            idle = now - self.seen_at
+            self.latency = seconds + (latency - seconds) * (KEPT if idle < _KEPT_FOR else exp(-idle / DECAY))
         else:
             self.latency = seconds
         self.seen_at = now
@@ -86,8 +89,10 @@ class Load:
         self.latency = max(self._faded_latency(now), seconds)
         self.seen_at = now
 
-    def penalize(self, now: float) -> None:
-        """A call failed through the node's fault."""
+    def penalize(self, seconds: float, now: float) -> None:
+        """A call failed after `seconds` through the node's fault: how quick that was says nothing good of it."""
+        self.latency = max(self.latency or UNKNOWN, seconds)
+        self.seen_at = now
         self._failures = self.failures(now) + FAILURE
         self._failed_at = now
 
