@@ -45,7 +45,13 @@ class Attempt:
         return attempt.node
 
     def observe(self, result: R) -> R:
-        """Judge `result` by its status, and return it."""
+        """Judge `result` by its status, and return it.
+
+        Raises:
+            RuntimeError: the attempt is not under way: its verdict is already spoken.
+        """
+        if self._token is None:
+            raise RuntimeError("a result is observed inside the attempt's `with` block")
         self._result = result
         self._fault = self._call.judge(result, None)
         return result
@@ -56,6 +62,7 @@ class Attempt:
         attempt, token = self._try, self._token
         if attempt is None or token is None:
             return False
+        self._token = None
         leave(token)
         if self._watch is not None and self._watch.end(error):
             error = timeout_of(error)

@@ -2,14 +2,17 @@
 
 Retries may be a share of the calls plus a floor per second, over a sliding window. A token bucket that saves up
 (Finagle's ``RetryBudget``, ten seconds' worth) lets an outage begin with a burst of several times the traffic; a
-window bounds every stretch of its length alike.
+window bounds every stretch of its length alike, and a second, shorter one bounds what can be spent at once.
 """
 
-WINDOW = 4.0
+WINDOW = 10.0
 """Seconds over which retries are held against calls."""
 
-_BUCKETS = 8
-_WIDTH = WINDOW / _BUCKETS
+BURST = 4.0
+"""Seconds over which they are held against calls as well, so that no outage begins with all of a window's retries."""
+
+_WIDTH = 0.5
+_BUCKETS = int(WINDOW / _WIDTH)
 
 
 class Budget:
@@ -33,7 +36,7 @@ class Budget:
         self.edge = float("-inf")
         self.calls = self.retries = self.refused = 0
         self._calls = [0] * (_BUCKETS - 1)
-        # One bucket more than of calls: the current one is not full, and the bound must hold over the whole window.
+        # One bucket more than of calls: the current one is not full, and the bound must hold over the whole span.
         self._retries = [0] * _BUCKETS
 
     def roll(self, now: float) -> None:
@@ -49,20 +52,20 @@ class Budget:
         """Take one retry out of the budget, if it has one left."""
         if now >= self.edge:
             self.roll(now)
-        if self.spent() + 1 > self.allowed():
+        if any(self.spent(span) + 1 > self.allowed(span) for span in (BURST, WINDOW)):
             self.refused += 1
             return False
         self.retries += 1
         return True
 
-    def allowed(self) -> float:
-        """Retries that the calls of the window justify, with the floor."""
-        return self.share * self.called() + self.floor * WINDOW
+    def allowed(self, span: float = WINDOW) -> float:
+        """Retries that the calls of the last `span` seconds justify, with the floor."""
+        return self.share * self.called(span) + self.floor * span
 
-    def called(self) -> int:
-        """Calls in the window."""
-        return sum(self._calls) + self.calls
+    def called(self, span: float = WINDOW) -> int:
+        """Calls in the last `span` seconds."""
+        return sum(self._calls[1 - int(span / _WIDTH) :]) + self.calls
 
-    def spent(self) -> int:
-        """Retries in the window."""
-        return sum(self._retries) + self.retries
+    def spent(self, span: float = WINDOW) -> int:
+        """Retries in the last `span` seconds."""
+        return sum(self._retries[-int(span / _WIDTH) :]) + self.retries

@@ -43,30 +43,36 @@ def decorate(function: Callable[..., Any], terms: Terms | Callable[[], Terms], k
     Raises:
         TypeError: `function` yields: its work is not over when it returns, so `Service.attempts` is the tool.
     """
+    if isinstance(function, (staticmethod, classmethod)):
+        return cast(Callable[..., Any], type(function)(decorate(function.__func__, terms, key)))
+    if not callable(function):
+        raise TypeError(f"expected a function, got {function!r}")
     _refuse_generators(function)
     make = _balanced_async if _is_async(function) else _balanced_sync
     return make(function, terms, key, _takes_self(function))
 
 
 def _refuse_generators(function: Callable[..., Any]) -> None:
-    inner = inspect.unwrap(function)
-    while isinstance(inner, partial):
-        inner = inner.func
+    inner = function
+    while inner is not (found := _run_by(inspect.unwrap(inner))):
+        inner = found
     if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
         name = getattr(function, "__qualname__", repr(function))
         raise TypeError(
             f"{name} is a generator or a context manager: its work goes on after it returns, so it cannot be tried "
             f"again as one function. Use the loop instead: `for attempt in service.attempts(): with attempt as node: …`"
         )
-    if not callable(function):
-        raise TypeError(f"expected a function, got {function!r}")
 
 
 def _is_async(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(_run_by(function))
+
+
+def _run_by(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function that runs when `function` is called, which may be a partial or an object that can be called."""
     while isinstance(function, partial):
         function = function.func
-    call = type(function).__call__ if not inspect.isroutine(function) else function
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
+    return function if inspect.isroutine(function) else type(function).__call__
 
 
 def _takes_self(function: Callable[..., Any]) -> bool:

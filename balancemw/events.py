@@ -1,6 +1,7 @@
 """What happened, told to listeners and to the ``balancemw`` logger."""
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -54,14 +55,25 @@ class Event:
 Listener = Callable[[Event], object]
 
 
+class _Here(threading.local):
+    """What a thread is doing with events."""
+
+    telling = False
+
+
 class Events:
     """Takes news from the pools and passes it on. A listener that raises is told to the log and hurts nobody.
 
     Args:
         wall: seconds since the epoch.
+
+    Attributes:
+        pending: what was noted and not yet told, oldest first.
     """
 
     def __init__(self, wall: Callable[[], float]) -> None:
+        self.pending: deque[Note] = deque()
+        self._here = _Here()
         self._wall = wall
         self._ids = count(1)
         self._listeners: dict[object, Listener] = {}  # by subscription: threads may come and go at once
@@ -80,8 +92,25 @@ class Events:
         """Whether anyone would see an event of this name, so that the frequent ones cost nothing unseen."""
         return bool(self._listeners) or LOG.isEnabledFor(_LEVELS.get(event, logging.WARNING))
 
-    def emit(self, note: "Note") -> None:
-        """Tell of one event."""
+    def tell(self) -> None:
+        """Tell what is pending, oldest first. Threads may share the work; each event is told once.
+
+        A listener that calls back makes news while it is told: that waits, since all must hear of causes before effects.
+        """
+        if self._here.telling:
+            return
+        self._here.telling = True
+        try:
+            while self.pending:
+                try:
+                    note = self.pending.popleft()
+                except IndexError:
+                    return
+                self._emit(note)
+        finally:
+            self._here.telling = False
+
+    def _emit(self, note: "Note") -> None:
         told = Event(next(self._ids), self._wall(), *note)
         self._log(told)
         for listener in tuple(self._listeners.values()):
@@ -116,11 +145,12 @@ class News:
     """Events of one service, noted under its pool's lock and told outside it, since a listener may call back.
 
     Attributes:
-        pending: what was noted and not yet told, oldest first.
+        pending: what was noted and not yet told, of every service.
     """
 
     def __init__(self, events: Events, service: str) -> None:
-        self.pending: deque[Note] = deque()
+        self.pending = events.pending
+        self.tell = events.tell
         self._events = events
         self._service = service
 
@@ -138,12 +168,3 @@ class News:
         if self._events.wants(event):
             kind = None if fault is None else str(fault)
             self.pending.append((self._service, node, event, source, kind, reason, evidence))
-
-    def tell(self) -> None:
-        """Tell what is pending. Threads may share the work; each event is told once."""
-        while self.pending:
-            try:
-                note = self.pending.popleft()
-            except IndexError:
-                return
-            self._events.emit(note)

@@ -80,13 +80,24 @@ def check_mark(kind: str, source: str, weight: float | None, ttl: float | None) 
         ValueError: unknown kind or source, a weight where none belongs or outside (0, 10], a `ttl` that is not above 0.
     """
     _one_of("kind", kind, (*KINDS, "up"))
-    _one_of("source", source, SOURCES)
+    check_source(source)
+    if source in AUTOMATIC and kind not in ("down", "up"):
+        raise ValueError(f"source {source!r} can only say 'down' or 'up', not {kind!r}")
     if (weight is not None) != (kind == "weight"):
         raise ValueError("a mark of kind 'weight' needs weight=, and no other kind takes one")
     if weight is not None and not LEAST_WEIGHT < weight <= MOST_WEIGHT:
         raise ValueError(f"weight is a factor above {LEAST_WEIGHT:g} and up to {MOST_WEIGHT:g}, not {weight!r}")
     if ttl is not None and not 0 < ttl < float("inf"):
         raise ValueError(f"ttl is a number of seconds above 0, not {ttl!r}")
+
+
+def check_source(source: str) -> None:
+    """Whether there is such a source.
+
+    Raises:
+        ValueError: there is none.
+    """
+    _one_of("source", source, SOURCES)
 
 
 def _one_of(what: str, word: str, known: Iterable[str]) -> None:

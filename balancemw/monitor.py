@@ -1,18 +1,219 @@
-"""The monitor: one daemon thread per process that runs active checks."""
+"""The monitor: one daemon thread per process that runs active checks, on an event loop and a session of its own."""
 
-from collections.abc import Iterable
+import asyncio
+import os
+import time
+import weakref
+from collections.abc import Coroutine, Iterable
+from contextvars import Context
+from math import inf
 from random import Random
+from threading import Lock, Thread, current_thread
 
+import aiohttp
+
+from balancemw.checks import Check, Loop, NotMade, Outcome, open_session
 from balancemw.context import Clock
+from balancemw.events import LOG
+from balancemw.peer import Peer
 from balancemw.pool import Pool
+from balancemw.probe import Probe
+
+_AT_ONCE = 100  # checks under way at a time, over all services
+_LONGEST_SLEEP = 5.0  # seconds, real ones like all below; each time it wakes the monitor shows that it is alive
+_POLL = 0.05  # the same where the balancer's clock is not the real one, and may be moved at any time
+_DEAD_AFTER = 30.0  # without a sign of life it is taken for dead and replaced
+_FAREWELL = 2.0  # how long `stop` waits for the thread to end
 
 
 class Monitor:
-    """Placeholder until checks land."""
+    """Checks the nodes of the services that have a ``probe`` setting. Methods may be called from any thread.
+
+    Args:
+        pools: the services' pools.
+        clock: the balancer's clock, on which the checks are planned. Their timeouts run on the real one.
+        rng: spreads the checks.
+    """
 
     def __init__(self, pools: Iterable[Pool], *, clock: Clock, rng: Random) -> None:
-        pass
+        self._clock = clock
+        self._probed = [
+            (Probe(pool, pool.settings.probe, rng), Check(pool.settings.probe)) for pool in pools if pool.settings.probe
+        ]
+        self._lock = Lock()
+        self._life: _Life | None = None
+        self._hindered = False
 
-    def ensure(self) -> None: ...
-    def stop(self) -> None: ...
-    def after_fork(self) -> None: ...
+    def ensure(self) -> None:
+        """See to it that the thread runs, if there is anything to check. Costs next to nothing when it does."""
+        life = self._life
+        if not self._probed or (life is not None and life.alive()):
+            return
+        with self._lock:
+            if self._life is not life:  # another caller was quicker
+                return
+            started = self._begin()
+        if life is not None:
+            LOG.warning("the monitor thread gave no sign of life for %g s: another takes its place", _DEAD_AFTER)
+        if not started:
+            LOG.warning("the monitor thread cannot be started: nodes are not checked for now")
+
+    def _begin(self) -> bool:
+        now = self._clock()
+        for probe, _ in self._probed:
+            probe.start(now)
+        self._life = _Life(self)  # also where it cannot begin: the next try comes when this one is taken for dead
+        if self._life.begin():
+            return True
+        for probe, _ in self._probed:
+            probe.stop()
+        return False
+
+    def stop(self) -> None:
+        """End the thread; `ensure` starts another. What is known of the nodes stays."""
+        with self._lock:
+            life, self._life = self._life, None
+            for probe, _ in self._probed:
+                probe.stop()
+        if life is not None:
+            life.end()
+
+    def after_fork(self) -> None:
+        """Forget, in a child process, the thread that lives in the parent only."""
+        self._lock = Lock()
+        self._life = None
+        for probe, check in self._probed:
+            probe.stop()
+            check.after_fork()
+
+    # -- in the thread
+
+    def advance(self, life: "_Life", session: aiohttp.ClientSession) -> float | None:
+        """Begin the checks that are due; returns the seconds until there may be more, None when `life` is over."""
+        if self._life is not life:
+            return None
+        now, soonest = self._clock(), inf
+        for probe, check in self._probed:
+            for peer in probe.due(now):
+                life.work_on(self._check(life, session, probe, check, peer))
+            soonest = min(soonest, probe.next_due)
+        longest = _LONGEST_SLEEP if self._clock is time.monotonic else _POLL
+        return min(max(soonest - now, 0.0), longest)
+
+    async def _check(
+        self, life: "_Life", session: aiohttp.ClientSession, probe: Probe, check: Check, peer: Peer
+    ) -> None:
+        try:
+            async with life.turns:
+                outcome = await self._outcome(check, peer, session)
+            if self._life is life:
+                self._conclude(probe, peer, outcome)
+        except Exception:
+            LOG.exception("checking %s went wrong in an unexpected way", peer.node.url)
+            probe.postpone(peer, self._clock())
+        life.wake.set()
+
+    async def _outcome(self, check: Check, peer: Peer, session: aiohttp.ClientSession) -> Outcome | None:
+        try:
+            outcome = await check(peer.node, session)
+        except NotMade as error:
+            if not self._hindered:
+                self._hindered = True
+                LOG.warning("nodes cannot be checked, which is not their fault: %s", error)
+            return None
+        self._hindered = False
+        return outcome
+
+    def _conclude(self, probe: Probe, peer: Peer, outcome: Outcome | None) -> None:
+        now = self._clock()
+        if outcome is None:
+            probe.postpone(peer, now)
+        else:
+            probe.record(peer, outcome.passed, outcome.reason, now, outcome.fault)
+
+
+class _Life:
+    """One thread with its event loop, from its beginning to its end.
+
+    It holds its monitor only while it works, so that a balancer which nobody uses any more can go, and it with that.
+
+    Attributes:
+        wake: ends the thread's sleep; set from within the loop.
+        turns: of the checks under way.
+    """
+
+    def __init__(self, monitor: Monitor) -> None:
+        self.wake = asyncio.Event()
+        self.turns = asyncio.Semaphore(_AT_ONCE)
+        self._monitor = weakref.ref(monitor)
+        self._pid = os.getpid()
+        self._seen_at = time.monotonic()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        # A context of its own: a check must not inherit the deadline of the call that happened to be the first.
+        self._thread = Thread(target=Context().run, args=(self._live,), name="balancemw-monitor", daemon=True)
+
+    def alive(self) -> bool:
+        """Whether it has shown so lately. `Thread.is_alive` says yes for ever in a child forked without hooks."""
+        return time.monotonic() - self._seen_at < _DEAD_AFTER and self._pid == os.getpid()
+
+    def begin(self) -> bool:
+        """Start the thread; returns whether that was possible."""
+        try:
+            self._thread.start()
+        except RuntimeError:
+            return False
+        return True
+
+    def end(self) -> None:
+        """Wake the thread, which sees that its time is over, and wait a little for it to end."""
+        if self._pid != os.getpid():
+            return
+        if self._loop is not None:
+            try:
+                self._loop.call_soon_threadsafe(self.wake.set)
+            except RuntimeError:  # it has ended
+                pass
+        if self._thread.is_alive() and self._thread is not current_thread():
+            self._thread.join(_FAREWELL)
+
+    def work_on(self, work: Coroutine[object, object, None]) -> None:
+        """Run `work` beside what else is under way."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)  # the loop itself does not keep it alive
+        task.add_done_callback(self._tasks.discard)
+
+    def _live(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=Loop) as runner:
+                runner.run(self._work())
+        except BaseException:
+            LOG.exception("the monitor thread ended unexpectedly")
+
+    async def _work(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        async with open_session() as session:
+            while (pause := self._step(session)) is not None:
+                self._seen_at = time.monotonic()
+                await self._sleep(pause)
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _step(self, session: aiohttp.ClientSession) -> float | None:
+        monitor = self._monitor()
+        if monitor is None:
+            return None
+        try:
+            return monitor.advance(self, session)
+        except Exception:
+            LOG.exception("the monitor went wrong in an unexpected way")
+            return _LONGEST_SLEEP
+
+    async def _sleep(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self.wake.wait()
+        except TimeoutError:
+            pass
+        self.wake.clear()

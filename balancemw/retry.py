@@ -23,7 +23,7 @@ class RetryPolicy:
         wait: a wait of tenacity's; None: full jitter as the service's settings say.
 
     Raises:
-        ValueError: `attempts` is below 1.
+        ValueError: `attempts` is no whole number from 1, or `stop` or `wait` is not what tenacity takes.
     """
 
     attempts: int = 3
@@ -31,8 +31,12 @@ class RetryPolicy:
     wait: WaitBaseT | None = None
 
     def __post_init__(self) -> None:
-        if self.attempts < 1:
-            raise ValueError(f"attempts counts the first try too, so it is at least 1, not {self.attempts!r}")
+        if not isinstance(self.attempts, int) or self.attempts < 1:
+            raise ValueError(f"attempts is a whole number, at least 1 as it counts the first try, not {self.attempts!r}")
+        if self.stop is not None and not callable(self.stop):
+            raise ValueError(f"stop is one of tenacity's objects, such as stop_after_delay(5), not {self.stop!r}")
+        if self.wait is not None and not callable(self.wait):
+            raise ValueError(f"wait is one of tenacity's objects, such as wait_fixed(1), not {self.wait!r}")
 
 
 class FullJitter:

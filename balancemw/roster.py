@@ -104,17 +104,18 @@ class Roster:
         for tier in self.tiers:
             due = {peer for peer in tier.everyone if peer.marks and self.is_due(peer, now)}
             waiting = {peer for peer in due if must_wait(peer)}
-            again = min(again, tier.refresh(now, due - waiting))
+            leases = (peer.trial_at + _TRIAL_LEASE for peer in tier.everyone if peer.trial_at is not None)
+            again = min([again, tier.refresh(now, due - waiting), *(end for end in leases if end > now)])
             if waiting:
                 again = min(again, now + _LOOK_AGAIN)
         return again
 
     def plain_picker(self) -> Picker | None:
         """The picker to ask as long as no call needs more care than that: no trial, ramp or failing open."""
-        if not self.tiers or self._ramping or any(tier.trials for tier in self.tiers):
+        if not self.tiers or self._ramping:
             return None
         first = self.tiers[0]
-        return first.picker() if first.healthy and not first.kept else None
+        return first.picker() if first.healthy and not first.kept and not first.trials else None
 
     def is_due(self, peer: Peer, now: float) -> bool:
         """Whether the peer's time out is over and its single trial call is still to be sent."""
@@ -161,7 +162,11 @@ class Roster:
 
     def _due(self) -> Iterator[Peer]:
         """Peers that get a trial call now, whatever its key."""
-        return (peer for tier in self.tiers if tier.trials and not tier.sticky for peer in tier.trials)
+        for tier in self.tiers:
+            if tier.trials and not tier.sticky:
+                yield from tier.trials
+            if tier.healthy:
+                return  # the later ones take no calls, so none for a trial either
 
     def nobody(self, service: str, now: float) -> NoNodeAvailable:
         """The error that says why no node can be used."""

@@ -9,7 +9,7 @@ from random import Random
 from balancemw.attempts import Attempts
 from balancemw.call import Terms
 from balancemw.context import Clock
-from balancemw.health import Mark, check_mark
+from balancemw.health import Mark, check_mark, check_source
 from balancemw.node import Node
 from balancemw.pool import Pool
 from balancemw.retry import FullJitter, RetryPolicy
@@ -150,8 +150,10 @@ class Service:
         """Withdraw the mark of `source`, if it has one.
 
         Raises:
+            ValueError: there is no such source.
             LookupError: there is no such node.
         """
+        check_source(source)
         self.pool.clear(self.pool.roster.find(node), source, self._clock())
 
     def replace(self, nodes: Iterable[object]) -> None:

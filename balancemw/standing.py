@@ -51,8 +51,7 @@ class Standing:
 
     def _blame(self, peer: Peer, fault: Fault, started: float, now: float) -> None:
         peer.record.fail(now, counts=fault.counts)
-        peer.observe_at_least(now - started, now)
-        peer.penalize(now)
+        peer.penalize(now - started, now)
         tier = self._roster.tier_of(peer)
         if tier and tier.may_eject:
             mark = self._traffic.convict(peer, fault, started, now, self._roster.others(peer))
@@ -61,7 +60,7 @@ class Standing:
 
     def _rest(self, peer: Peer, fault: Fault, started: float, now: float) -> None:
         peer.overloads += 1
-        mark = self._traffic.rest(peer, fault, now)
+        mark = self._traffic.rest(peer, fault, started, now)
         if mark is not None:
             self.put(peer, mark, now, "resting", fault.kind)
         self._release_trial(peer, started)

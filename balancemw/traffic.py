@@ -1,6 +1,7 @@
 """The judge of traffic: from how calls end to the marks that source ``traffic`` sets and clears."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from random import Random
 
 from balancemw.ejection import Record, Rules, offence, time_out
@@ -57,27 +58,37 @@ class Traffic:
         peer.wins = 0
         return Mark("traffic", "ejected", f"{reason} ({fault.reason}); out for {span:.1f} s", now, now + span)
 
-    def rest(self, peer: Peer, fault: Fault, now: float) -> Mark | None:
-        """The rest that an overloaded node is given, unless it is out already or asked for none."""
+    def rest(self, peer: Peer, fault: Fault, started: float, now: float) -> Mark | None:
+        """The mark of an overloaded node that is given a rest: one that was on trial is tried again after it."""
         mark = peer.marks.get("traffic")
         if mark is not None and mark.kind == "ejected":
-            return None
-        if fault.retry_after is None:
-            span = min(_LONGEST_REST, _FIRST_REST * 2.0 ** min(peer.rests, 16))
-            peer.rests += 1
-        else:
-            span = min(fault.retry_after, self._longest_rest)
-        until = max(now + span, mark.until or 0.0) if mark is not None else now + span
-        return (
-            Mark("traffic", "resting", f"{fault.reason}; rests for {span:.1f} s", now, until) if until > now else None
-        )
+            if started < mark.since or not peer.awaits_readmission(now):
+                return None
+            until = now + self._span(peer, fault)
+            return replace(mark, reason=f"{fault.reason} when it was tried", until=until)
+        resting = mark is not None and not mark.expired(now)
+        if resting and fault.retry_after is None:
+            return None  # calls that were under way together tell of one overload, not of many in a row
+        span = self._span(peer, fault)
+        until = now + span
+        if mark is not None and mark.until is not None and mark.until > until:
+            until = mark.until
+        return Mark("traffic", "resting", f"{fault.reason}; rests for {span:.1f} s", now, until) if span else None
+
+    def _span(self, peer: Peer, fault: Fault) -> float:
+        if fault.retry_after is not None:
+            return min(fault.retry_after, self._longest_rest)
+        peer.rests += 1
+        return min(_LONGEST_REST, _FIRST_REST * 2.0 ** min(peer.rests - 1, 16))
 
     def absolves(self, peer: Peer, started: float, now: float, *, desperate: bool) -> bool:
         """Whether a success ends the node's ejection. `desperate`: the pool has no good node, so any success counts."""
         peer.record.calm(now)
-        peer.rests = 0
         mark = peer.marks.get("traffic")
-        if mark is None or mark.kind != "ejected" or started < mark.since:
-            return False  # also a call that was under way when the node was put out: it says nothing of the node now
+        if mark is not None and started < mark.since:
+            return False  # a call that was under way when the mark was set says nothing of the node now
+        peer.rests = 0
+        if mark is None or mark.kind != "ejected":
+            return False
         peer.wins += 1
         return desperate or peer.trial_at is not None or peer.awaits_readmission(now) or peer.wins >= _ENOUGH_WINS

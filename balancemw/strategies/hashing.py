@@ -28,13 +28,13 @@ class ConsistentHash:
 
     def __init__(self, *, rng: Random) -> None:
         self._random = rng.random
-        self._everyone: Sequence[Load] = ()
-        self._ring = _Ring(())
+        self._built: tuple[Sequence[Load], _Ring] = ((), _Ring(()))  # one value: choices are made without a lock
 
     def picker(self, available: Sequence[Load], everyone: Sequence[Load]) -> Picker:
-        if everyone is not self._everyone:
-            self._everyone, self._ring = everyone, _Ring(everyone)
-        ring, random, count = self._ring, self._random, len(available)
+        built = self._built
+        if built[0] is not everyone:
+            built = self._built = (everyone, _Ring(everyone))
+        ring, random, count = built[1], self._random, len(available)
         out = ring.without(available)
 
         def pick(now: float, key: str | None) -> Load:  # noqa: ARG001

@@ -3,7 +3,17 @@ from contextlib import ExitStack
 
 import pytest
 
+from balancemw import balancer as process
+from tests.adapters import calls
 from tests.adapters.replicas import Replica, running
+
+
+@pytest.fixture(autouse=True)
+def _no_balancer_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test begins without one, and leaves the former one."""
+    monkeypatch.setattr(process._process, "balancer", None)
+    monkeypatch.setattr(process, "_provide", None)
+    calls.TRIES.clear()
 
 
 @pytest.fixture

@@ -67,10 +67,12 @@ class Outcome:
         """
         assert not self.errors, f"{len(self.errors)} of {self.requests}:\n" + "\n".join(self.errors[:10])
         assert len(self.answers) == self.requests == RATE * END
-        before, during, after = self.between(0, KILLED), self.between(HUNG, BACK - 1), self.between(BACK, END)
-        assert set(before) == set(after) == {"replica-0", "replica-1", "replica-2"}
-        assert "replica-0" not in during
+        everyone = {"replica-0", "replica-1", "replica-2"}
+        assert set(self.between(0, KILLED)) == everyone
+        assert set(self.between(HUNG, BACK - 1)) == everyone - {"replica-0", "replica-1"}
         assert self.swallowed > 0
+        # The one that hung may not be back: it was never ejected, but is remembered as slow for longer than this lasts.
+        assert set(self.between(BACK, END)) >= everyone - {"replica-1"}
 
 
 def run_outage(start_server: Callable[[list[str]], AbstractContextManager[str]], path: str) -> Outcome:

@@ -70,6 +70,15 @@ def with_urllib3(retries: Any) -> Get:
     return get
 
 
+async def goodbyes() -> None:
+    """Until the loop watches nothing but itself: closing a session does not wait for TLS to end."""
+    loop: Any = asyncio.get_running_loop()
+    async with asyncio.timeout(5):
+        while len(loop._selector.get_map()) > 1:
+            await asyncio.sleep(0.001)
+    await asyncio.sleep(0)
+
+
 def with_aiohttp(url: str, trust: Trust, method: str, body: bytes | None) -> object:
     async def get() -> object:
         timeout = aiohttp.ClientTimeout(sock_connect=TIMEOUT, sock_read=TIMEOUT)
@@ -81,9 +90,7 @@ def with_aiohttp(url: str, trust: Trust, method: str, body: bytes | None) -> obj
                 await answer.read()
                 return answer
         finally:
-            open_ones: Any = asyncio.get_running_loop()
-            while open_ones._transports:  # closing a session does not wait for TLS to say goodbye
-                await asyncio.sleep(0.001)
+            await goodbyes()
 
     return asyncio.run(get())
 

@@ -1,0 +1,102 @@
+"""The middleware: a request's deadline and balancer for all that runs on its behalf, and answers to our two errors."""
+
+import sys
+from collections.abc import Awaitable, Callable
+from functools import cache, partial
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.core.signals import got_request_exception
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+
+from balancemw.inbound import conclude, open_request, problem_of
+from balancemw_django.own import balancer
+from balancemw_django.serving import Serving, serve_body
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]
+
+# Where an error is noted that another middleware let through: Django has made a 500 of it when we see its answer.
+_NOTE = "_balancemw_error"
+
+
+class BalanceMiddleware:
+    """For sync and async views, under WSGI and ASGI. Views find the balancer as ``request.balancer``.
+
+    `NoNodeAvailable` that the app lets through becomes 503 with ``Retry-After``, `DeadlineExceeded` 504, both as
+    ``application/problem+json``. Middleware above this one in ``MIDDLEWARE`` is outside of the request's deadline.
+
+    Raises:
+        SettingsError: the settings are wrong or missing, with every problem.
+    """
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: GetResponse) -> None:
+        balancer()  # wrong settings are told when the server starts, not by each of its requests
+        self._get_response: Callable[[HttpRequest], Any] = get_response
+        self._async = iscoroutinefunction(get_response)  # pyright: ignore[reportDeprecated]  knows what asgiref marked
+        if self._async:
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        """Answer `request`, or return what will when it is awaited."""
+        if self._async:
+            return self._answer_async(request)
+        serving = _open(request)
+        with serving:
+            response = self._get_response(request)
+        return _finish(request, response, serving)
+
+    async def _answer_async(self, request: HttpRequest) -> HttpResponseBase:
+        serving = _open(request)
+        with serving:
+            response = await self._get_response(request)
+        return _finish(request, response, serving)
+
+    def process_exception(self, _request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """The answer to an error of ours out of a view or a template, unless middleware nearer to it had one."""
+        return _answer_to(exception)
+
+
+def _open(request: HttpRequest) -> Serving:
+    own = balancer()
+    request.balancer = own  # type: ignore[attr-defined]
+    return Serving(open_request(own, partial(_header, request.META)))
+
+
+def _header(meta: dict[str, Any], name: str) -> str | None:
+    value: str | None = meta.get(_meta_key(name))
+    return None if value is None else value.partition(",")[0]  # servers join repeated headers
+
+
+@cache
+def _meta_key(name: str) -> str:
+    return "HTTP_" + name.upper().replace("-", "_")
+
+
+def _finish(request: HttpRequest, response: HttpResponseBase, serving: Serving) -> HttpResponseBase:
+    if response.status_code == 500:
+        response = _answer_to(getattr(request, _NOTE, None)) or response
+    if isinstance(response, StreamingHttpResponse):
+        serve_body(response, serving)
+    else:
+        conclude(serving.request)
+    return response
+
+
+def _answer_to(error: BaseException | None) -> HttpResponse | None:
+    problem = None if error is None else problem_of(error)
+    if problem is None:
+        return None
+    return HttpResponse(problem.body, status=problem.status, headers=dict(problem.headers))
+
+
+def _note(*, request: HttpRequest | None = None, **_: object) -> None:
+    # The signal carries no error. It is sent where the error is being handled, in whichever thread that is.
+    if request is not None:
+        setattr(request, _NOTE, sys.exc_info()[1])
+
+
+got_request_exception.connect(_note, dispatch_uid="balancemw_django")

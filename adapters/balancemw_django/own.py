@@ -1,0 +1,69 @@
+"""The process's own balancer, out of Django's settings: made when first needed, and again when a test changes them."""
+
+import os
+
+from django.conf import settings
+from django.core.signals import setting_changed
+
+from balancemw.balancer import Balancer, install_lazily
+from balancemw.errors import SettingsError
+from balancemw.settings import Settings
+
+SETTING = "BALANCEMW"
+VARIABLE = "BALANCEMW_SETTINGS"
+
+_MISSING = (
+    f'{SETTING}: missing; write {SETTING} = {{"services": {{"name": {{"nodes": ["http://host:port"]}}}}}}, '
+    f"or name a TOML file in the environment variable {VARIABLE}"
+)
+
+_made: dict[str, Balancer] = {}
+
+
+def balancer() -> Balancer:
+    """The balancer of this process, the same for all threads and event loops.
+
+    Raises:
+        SettingsError: the settings are wrong or missing, with every problem.
+    """
+    return _made.get(SETTING) or _make()
+
+
+def _make() -> Balancer:
+    # No lock: a process forked while another thread holds it would wait for ever. Of two made at once one is dropped,
+    # which is free, as a balancer opens nothing before its first call.
+    made = _made.setdefault(SETTING, Balancer(loaded()))
+    install_lazily(balancer)
+    return made
+
+
+def origin() -> str:
+    """The name of what holds the settings: ``BALANCEMW``, or else ``BALANCEMW_SETTINGS`` if the environment has it."""
+    written = getattr(settings, SETTING, None) is not None
+    return SETTING if written or not os.environ.get(VARIABLE) else VARIABLE
+
+
+def loaded() -> Settings:
+    """The settings, checked; each problem begins with what holds them: ``BALANCEMW: services.inventory.…``.
+
+    Raises:
+        SettingsError: they are wrong or missing, with every problem.
+    """
+    name = origin()
+    source = getattr(settings, SETTING, None) if name == SETTING else os.environ[VARIABLE]
+    if source is None:
+        raise SettingsError([_MISSING])
+    try:
+        return Settings.load(source)
+    except SettingsError as error:
+        raise SettingsError(f"{name}: {problem}" for problem in error.problems) from None
+
+
+def _drop(*, setting: str, **_: object) -> None:
+    if setting == SETTING:
+        former = _made.pop(SETTING, None)
+        if former is not None:
+            former.close()
+
+
+setting_changed.connect(_drop, dispatch_uid="balancemw_django")

@@ -1,0 +1,5 @@
+"""balancemw for Flask."""
+
+from balancemw_flask.extension import Balance
+
+__all__ = ["Balance"]

@@ -1,0 +1,191 @@
+"""The middleware: each request gets its context, our two errors get their answers, and all else passes through."""
+
+import os
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+from balancemw import Balancer, Settings
+from balancemw.balancer import install
+from balancemw.context import BOUND, REQUEST, Request
+from balancemw.events import LOG
+from balancemw.inbound import ATTEMPT_COUNT, Problem, conclude, open_request, problem_of
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_ENDS = ("lifespan.shutdown.complete", "lifespan.shutdown.failed", "lifespan.startup.failed")
+_BODIES = ("http.response.body", "http.response.pathsend", "http.response.zerocopysend")
+
+
+class BalanceMiddleware:
+    """Balanced calls for an ASGI app: ``app.add_middleware(BalanceMiddleware, settings=…)`` or around any app.
+
+    Inside, ``request.state.balancer`` is the balancer and `balancemw.balanced` finds it. `NoNodeAvailable` that the app
+    lets through is answered with 503 and `DeadlineExceeded` with 504, unless an answer is under way. A balancer made
+    here is closed when the app shuts down.
+
+    Args:
+        app: the ASGI app.
+        settings: a mapping, `Settings`, or the path of a TOML file; None: what ``BALANCEMW_SETTINGS`` names.
+        balancer: one that was made already, instead of `settings`; closing it is left to its maker.
+
+    Raises:
+        SettingsError: the settings are wrong, with every problem. Starlette makes its middleware as the server starts;
+            to be told at import, make a `Balancer` there and pass it on.
+        TypeError: both `settings` and `balancer` are given.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings | Mapping[str, object] | str | os.PathLike[str] | None = None,
+        *,
+        balancer: Balancer | None = None,
+    ) -> None:
+        if settings is not None and balancer is not None:
+            raise TypeError("settings= and balancer= say the same thing: give one of them")
+        self.balancer = install(Balancer(settings) if balancer is None else balancer)
+        self._app = app
+        self._owned = balancer is None
+        self._closed = False
+        self._headers = {
+            name.encode("latin-1"): name for name in (*self.balancer.settings.inbound.deadline_headers, ATTEMPT_COUNT)
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind == "http":
+            scope.setdefault("state", {})["balancer"] = self.balancer
+            await self._serve(scope, receive, send)
+        elif kind == "websocket":
+            scope.setdefault("state", {})["balancer"] = self.balancer
+            await self._run(Request(self.balancer), scope, receive, send)  # a conversation is not due at any time
+        elif kind == "lifespan":
+            await self._live(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _run(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the app in the context of `request`; whoever called us, a test or an outer app, keeps its own."""
+        request_token, bound_token = REQUEST.set(request), BOUND.set(request.deadline)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            try:
+                BOUND.reset(bound_token)
+                REQUEST.reset(request_token)
+            except ValueError:  # abandoned, and closed from another context: ours ended with its task
+                pass
+
+    # -- requests
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = open_request(self.balancer, self._told(scope).get)
+        answer = _Answer(send, request)
+        try:
+            await self._run(request, scope, receive, answer.send)
+        except Exception as error:
+            problem = None if answer.started else problem_of(error)
+            if problem is None:
+                await answer.release()
+                raise
+            await _give(problem, scope, send)
+        else:
+            await answer.release()
+
+    def _told(self, scope: Scope) -> dict[str, str]:
+        """The headers that matter here; of repeated ones the first."""
+        wanted = self._headers
+        told: dict[str, str] = {}
+        for name, value in scope["headers"]:
+            if name in wanted:
+                told.setdefault(wanted[name], value.decode("latin-1"))
+        return told
+
+    # -- lifespan
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the lifespan on and close the balancer at its end, also for an app that takes no part in it."""
+        asked = False
+
+        async def receive_and_open() -> Message:
+            nonlocal asked
+            message = await receive()
+            asked = True
+            self._open()
+            return message
+
+        async def send_and_close(message: Message) -> None:
+            if message["type"] in _ENDS:
+                self._close()
+            await send(message)
+
+        try:
+            await self._run(Request(self.balancer), scope, receive_and_open, send_and_close)
+        except Exception as error:
+            if asked:
+                raise
+            LOG.info("the app takes no part in the lifespan protocol: %r", error)
+        if not asked:
+            await receive_and_open()
+            await send_and_close({"type": "lifespan.startup.complete"})
+            await receive()
+            await send_and_close({"type": "lifespan.shutdown.complete"})
+
+    def _open(self) -> None:
+        if self._closed:  # by an earlier lifespan: without one, background work begins with the first call
+            self._closed = False
+            self.balancer.start()
+
+    def _close(self) -> None:
+        if self._owned:
+            self._closed = True
+            self.balancer.close()
+
+
+class _Answer:
+    """What the app answers, passed on at once, but for a whole answer of status 500: that is held back.
+
+    Starlette answers an unhandled error with 500 and then raises it. Around such an app, or one that has another
+    mounted, the error comes too late for an answer of ours unless the 500 waits until the app is done.
+    """
+
+    __slots__ = ("_held", "_request", "_send", "started")
+
+    def __init__(self, send: Send, request: Request) -> None:
+        self.started = False
+        self._send = send
+        self._request = request
+        self._held: list[Message] = []
+
+    async def send(self, message: Message) -> None:
+        kind = message["type"]
+        if kind == "http.response.start" and message["status"] == 500:
+            self._held.append(message)
+            return
+        if kind in _BODIES and not message.get("more_body"):
+            conclude(self._request)
+            if self._held:
+                self._held.append(message)
+                return
+        await self.release()
+        self.started = self.started or kind == "http.response.start"
+        await self._send(message)
+
+    async def release(self) -> None:
+        """Pass on what was held back."""
+        if self._held:
+            held, self._held = self._held, []
+            self.started = True
+            for message in held:
+                await self._send(message)
+
+
+async def _give(problem: Problem, scope: Scope, send: Send) -> None:
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in problem.headers]
+    await send({"type": "http.response.start", "status": int(problem.status), "headers": headers})
+    body = b"" if scope["method"] == "HEAD" else problem.body
+    await send({"type": "http.response.body", "body": body})

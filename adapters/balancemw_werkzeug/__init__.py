@@ -1,0 +1,5 @@
+"""balancemw for any WSGI app."""
+
+from balancemw_werkzeug.middleware import BalanceMiddleware
+
+__all__ = ["BalanceMiddleware"]

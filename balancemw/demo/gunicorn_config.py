@@ -1,0 +1,9 @@
+"""How the demo runs gunicorn; a version that does not know a setting ignores it."""
+
+worker_class = "gthread"
+workers = 1  # what the demo shows is the truth of one process
+threads = 48
+keepalive = 0  # the load opens a connection per request
+graceful_timeout = 1
+loglevel = "warning"
+control_socket_disable = True  # it would be made in the user's home

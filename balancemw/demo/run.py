@@ -1,0 +1,174 @@
+"""Runs the demo from its start to its exit status, and leaves nothing behind."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from types import FrameType
+from typing import Protocol
+
+from balancemw.demo.load import ORDERS, READS, Load, answering
+from balancemw.demo.outcome import Outcome, gather
+from balancemw.demo.plain import Plain
+from balancemw.demo.processes import Stage, set_stage
+from balancemw.demo.scene import Scene
+from balancemw.demo.script import play
+
+APPS = {
+    "starlette": ("Starlette", "uvicorn", ("balancemw_starlette", "starlette", "uvicorn")),
+    "flask": ("Flask", "gunicorn", ("balancemw_flask", "flask", "gunicorn")),
+    "django": ("Django", "gunicorn", ("balancemw_django", "django", "gunicorn")),
+}
+"""Of each app: the framework, its server, and what has to be installed."""
+
+START, STORY, LAST = 14.0, 51.0, 5.0
+"""Seconds in which the app has to answer, the story to end (both from the beginning), and then the last requests."""
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class View(Protocol):
+    """How the demo is shown."""
+
+    def begin(self, title: str, stage: Stage) -> None: ...
+    async def follow(self, scene: Scene) -> None: ...
+    def end(self, outcome: Outcome) -> None: ...
+
+
+class Stopped(BaseException):
+    """A signal ended the demo; its first argument is the number."""
+
+
+class NotServed(Exception):
+    """The app did not answer in time."""
+
+
+def main(app: str, plain: bool, pace: float = 1.0) -> int:
+    """Run the demo.
+
+    Args:
+        app: ``starlette``, ``flask`` or ``django``.
+        plain: whether to print plain lines even on a terminal.
+        pace: below 1, the rests between the steps of the story are that much shorter; for tests.
+
+    Returns:
+        The exit status: 0 when every promise was kept, 1 when one was not, 2 when something is not installed, and
+        128 and its number when a signal ended it.
+    """
+    plain = plain or not _is_capable_terminal()
+    missing = [name for name in (*APPS[app][2], *(() if plain else ("rich",))) if find_spec(name) is None]
+    if missing:
+        print(f"The demo needs {', '.join(missing)}: pip install 'balancemw[demo]'", file=sys.stderr)
+        return 2
+    try:
+        with _signals(_stop), set_stage(app) as stage:
+            try:
+                return 0 if asyncio.run(_perform(stage, _view(plain), app, pace)) else 1
+            finally:
+                _listen(signal.SIG_IGN)  # what is left is to clean up, which takes no more than seconds
+    except Stopped as stopped:
+        return 128 + int(stopped.args[0])
+    except NotServed as error:
+        print(f"The app did not start: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # whoever read our lines has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+async def _perform(stage: Stage, view: View, app: str, pace: float) -> bool:
+    """Run it all on the stage; returns whether every promise was kept."""
+    loop, task, caught = asyncio.get_running_loop(), asyncio.current_task(), list[int]()
+    began = loop.time()
+
+    def stop(number: int) -> None:
+        caught.append(number)
+        if task is not None:
+            task.cancel()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stop, number)
+    try:
+        framework, server, _ = APPS[app]
+        view.begin(f"balancemw demo: {framework} under {server}, 3 replicas, {READS + ORDERS} calls/s", stage)
+        await _ready(stage)
+        outcome = await _show(stage, view, began + STORY, pace)
+    except asyncio.CancelledError:
+        if caught:
+            raise Stopped(caught[0]) from None
+        raise
+    view.end(outcome)
+    return outcome.held
+
+
+async def _ready(stage: Stage) -> None:
+    urls = [f"{replica.url}/health" for replica in stage.replicas.values()]
+    try:
+        async with asyncio.timeout(START), asyncio.TaskGroup() as waits:
+            for url in urls:
+                waits.create_task(answering(url))
+            app = waits.create_task(answering(f"{stage.url}/demo/status"))
+            while not app.done():
+                if not stage.serving:
+                    raise TimeoutError
+                await asyncio.sleep(0.05)
+    except (TimeoutError, ExceptionGroup):
+        raise NotServed(stage.complaints() or f"no answer within {START:g} s") from None
+
+
+async def _show(stage: Stage, view: View, end: float, pace: float) -> Outcome:
+    load = Load(stage.url)
+    scene = Scene(stage, load)
+    async with asyncio.TaskGroup() as tasks:
+        followers = [tasks.create_task(scene.watch()), tasks.create_task(view.follow(scene))]
+        sending = tasks.create_task(load.run())
+        finished = await play(scene, end, pace)
+        load.stop()
+        await asyncio.wait({sending}, timeout=LAST)
+        sending.cancel()
+        await asyncio.sleep(0.5)  # for the last of what the app tells
+        for follower in followers:
+            follower.cancel()
+    return gather(scene, finished)
+
+
+def _view(plain: bool) -> View:
+    if plain:
+        return Plain()
+    from rich.console import Console  # noqa: PLC0415  not needed for plain lines
+
+    from balancemw.demo.live import Live  # noqa: PLC0415
+
+    return Live(Console())
+
+
+def _is_capable_terminal() -> bool:
+    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+    return sys.stdout.isatty() and encoding == "utf8" and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+
+
+# -- signals
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise Stopped(number)
+
+
+def _listen(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> None:
+    for number in _SIGNALS:
+        signal.signal(number, handler)
+
+
+@contextmanager
+def _signals(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    former = {number: signal.getsignal(number) for number in _SIGNALS}
+    _listen(handler)
+    try:
+        yield
+    finally:
+        for number, each in former.items():
+            with suppress(TypeError):  # set by no one in Python
+                signal.signal(number, each)

@@ -1,0 +1,157 @@
+"""What is on the stage at any moment: the replicas as the app's balancer sees them, the load, and what has happened."""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from balancemw.demo.load import Load, shares
+from balancemw.demo.processes import NAMES, Stage
+from balancemw.demo.words import Line, fault_name, telling
+
+RECENT = 2.0
+"""Seconds that shares and latencies are taken over."""
+
+_TICK = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A replica as the balancer sees it.
+
+    Attributes:
+        state: as in ``balancer.status()``.
+        until: when its time out of the pool is over, in seconds since the epoch; None: it is not out, or nobody knows.
+        weight: the share of its full weight in force, 0..1.
+        calls: tries that went there and are over.
+        in_flight: tries that are there now.
+    """
+
+    state: str = "up"
+    until: float | None = None
+    weight: float = 1.0
+    calls: int = 0
+    in_flight: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Something that was done to a replica, and when, in seconds since the epoch."""
+
+    time: float
+    replica: str
+    what: str
+
+
+class Scene:
+    """Gathers it all. Times are seconds since the epoch.
+
+    Args:
+        stage: the processes.
+        load: what is sent to the app.
+
+    Attributes:
+        began: when the load began.
+        acts: what was done to replicas, in order.
+        doing: what each replica is doing, as a mode of the replica's or ``kill``.
+        events: what the balancer told, as `balancemw.events.Event` is written.
+        faults: failed tries by replica and kind.
+        lines: the timeline.
+        seen: each replica as the balancer sees it.
+        budget: the balancer's retry budget.
+        serving: whether the app still answers.
+    """
+
+    def __init__(self, stage: Stage, load: Load) -> None:
+        self.stage = stage
+        self.load = load
+        self.began = time.time()
+        self.acts: list[Act] = []
+        self.doing = dict.fromkeys(NAMES, "ok")
+        self.events: list[Mapping[str, Any]] = []
+        self.faults: dict[str, Counter[str]] = {name: Counter() for name in NAMES}
+        self.lines: list[Line] = []
+        self.seen = {name: Seen() for name in NAMES}
+        self.budget: Mapping[str, Any] = {}
+        self._told: set[tuple[str, str]] = set()  # replicas and faults that lines tell of since the last act
+        self._names = {replica.node: name for name, replica in stage.replicas.items()}
+
+    # -- what happens
+
+    def say(self, tone: str, text: str, at: float | None = None) -> None:
+        """Add a line to the timeline."""
+        self.lines.append(Line((at or time.time()) - self.began, tone, text))
+
+    def act(self, replica: str, what: str) -> Act:
+        """Note what was done to a replica just now."""
+        act = Act(time.time(), replica, what)
+        self._told.clear()
+        self.acts.append(act)
+        return act
+
+    async def watch(self) -> None:
+        """Follow what the app's balancer tells, until cancelled."""
+        timeout = aiohttp.ClientTimeout(total=2.0)
+        async with aiohttp.ClientSession(timeout=timeout) as client:
+            with self.stage.events.open() as file:
+                while True:
+                    self.read(file)
+                    await self._look(client)
+                    await asyncio.sleep(_TICK)
+
+    def read(self, file: Any) -> None:
+        """Take in the events that were written since."""
+        while line := file.readline():
+            if not line.endswith("\n"):  # half of it is still to come
+                file.seek(file.tell() - len(line))
+                return
+            self._hear(json.loads(line))
+
+    def _hear(self, event: Mapping[str, Any]) -> None:
+        self.events.append(event)
+        name = self._names.get(event["node"] or "")
+        if name is not None and event["fault"] is not None:
+            known = (name, event["fault"])
+            if event["event"] == "failed":
+                self.faults[name][fault_name(event["fault"], event["reason"])] += 1
+                if known in self._told:
+                    return
+            self._told.add(known)
+        self.say(*telling(event, name), at=event["time"])
+
+    async def _look(self, client: aiohttp.ClientSession) -> None:
+        try:
+            async with client.get(f"{self.stage.url}/demo/status", raise_for_status=True) as response:
+                service = (await response.json())["services"]["inventory"]
+        except (aiohttp.ClientError, TimeoutError):
+            return  # callers notice too, and they are counted
+        self.budget = service["budget"]
+        for node in service["nodes"]:
+            name = self._names[node["name"]]
+            former = self.seen[name].state
+            ends = [mark["until"] for mark in node["marks"] if mark["source"] == "traffic"]
+            until = ends[0] if ends else None
+            self.seen[name] = Seen(node["state"], until, node["weight"], node["calls"], node["in_flight"])
+            if (former, node["state"]) == ("slow_start", "up"):
+                self.say("good", f"{name} carries its full share again")
+
+    # -- what can be asked of it
+
+    def told(self, replica: str, event: str, since: float = 0.0) -> Iterator[Mapping[str, Any]]:
+        """The balancer's events of that name about a replica, from a time on."""
+        node = self.stage.replicas[replica].node
+        return (each for each in self.events if each["node"] == node and each["event"] == event and each["time"] >= since)
+
+    def failed(self) -> tuple[int, int]:
+        """How many reads and how many orders have failed so far, as callers see it."""
+        failed = [answer.order is None for answer in self.load.answers if not answer.good]
+        return sum(failed), len(failed) - sum(failed)
+
+    def shares(self, seconds: float = RECENT) -> dict[str, float]:
+        """The share of the latest answers that each replica gave, 0..1."""
+        return shares(self.load.since(time.time() - seconds), NAMES)

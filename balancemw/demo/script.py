@@ -1,0 +1,159 @@
+"""The story: what is done to whom, and what is waited for before it goes on."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from balancemw.demo.load import answering
+from balancemw.demo.scene import Scene
+
+FAIR = 1 / 3
+"""The share of each of three equal replicas."""
+
+ATTEMPT_TIMEOUT = 1.0
+"""Seconds after which the app gives a try up; as in the demo's settings."""
+
+WARM_UP = 3.0
+"""Seconds before the first step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A turn of the story.
+
+    Attributes:
+        replica: to whom it happens.
+        what: ``kill``, ``start``, or a mode of `balancemw.demo.replica`.
+        text: the line in the timeline.
+        until: the fact that is waited for, one of `FACTS`.
+        patience: seconds for that.
+        rest: seconds before the next step.
+    """
+
+    replica: str
+    what: str
+    text: str
+    until: str
+    patience: float
+    rest: float
+
+
+STORY = (
+    Step("a", "kill", "a is killed (SIGKILL)", "out", 4.0, 2.5),
+    Step("a", "start", "a is started again", "full", 10.0, 0.5),
+    Step("b", "hang", "b hangs: it takes calls and answers none", "out", 5.0, 2.0),
+    Step("b", "ok", "b is well again", "full", 8.0, 0.5),
+    Step("c", "slow", "c takes 20 times as long for every call", "avoided", 4.0, 2.5),
+    Step("c", "ok", "c is quick again", "time", 0.0, 0.5),
+    Step("a", "fail", "a answers every call with 503 at once, and its health check with 200", "avoided", 4.0, 3.0),
+    Step("a", "ok", "a is well again", "shared", 12.0, 2.0),
+)
+
+
+def _out(scene: Scene, step: Step, began: float) -> bool:
+    return any(any(scene.told(step.replica, event, began)) for event in ("ejected", "down"))
+
+
+def _full(scene: Scene, step: Step, began: float) -> bool:
+    return any(scene.told(step.replica, "readmitted", began)) and scene.seen[step.replica].state == "up"
+
+
+def _avoided(scene: Scene, step: Step, began: float) -> bool:
+    return time.time() - began > 1.0 and scene.shares(1.0)[step.replica] < FAIR / 10
+
+
+def _shared(scene: Scene, step: Step, began: float) -> bool:
+    return time.time() - began > 1.0 and min(scene.shares(1.0).values()) > FAIR / 4
+
+
+def _time(scene: Scene, step: Step, began: float) -> bool:
+    return True
+
+
+FACTS: dict[str, Callable[[Scene, Step, float], bool]] = {
+    "out": _out,  # out of the pool
+    "full": _full,  # back, and at its full weight
+    "avoided": _avoided,  # in or out, hardly called any more
+    "shared": _shared,  # all replicas are called
+    "time": _time,  # only time is to pass
+}
+"""What can be waited for. Each function gets the scene, the step, and when the step began."""
+
+_TICK = 0.05
+_LEAST = 0.3
+"""Seconds that a step is given even if time is short."""
+
+
+async def play(scene: Scene, end: float, pace: float = 1.0) -> bool:
+    """Play the story; returns whether it was told to its end.
+
+    Where time is short, less of it is spent on waiting for facts; the steps themselves are all taken.
+
+    Args:
+        scene: where it happens.
+        end: the latest, on the event loop's clock.
+        pace: below 1, the rests between steps are that much shorter; what is waited for takes the time it takes.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout_at(end):
+            await asyncio.sleep(WARM_UP * pace)
+            for place, step in enumerate(STORY):
+                spare = end - loop.time() - needed(STORY[place:], pace)
+                await _take(scene, step, min(step.patience, max(0.0, spare)))
+                await asyncio.sleep(step.rest * pace)
+    except TimeoutError:
+        return False
+    return True
+
+
+def needed(steps: Sequence[Step], pace: float) -> float:
+    """Seconds that these steps need even if nothing is waited for."""
+    return sum(_LEAST + step.rest * pace for step in steps)
+
+
+async def _take(scene: Scene, step: Step, patience: float) -> None:
+    scene.say("act", step.text)
+    began = time.time()
+    await _do(scene, step)
+    if step.what == "hang":
+        await asyncio.sleep(0.9 * ATTEMPT_TIMEOUT)
+        held = scene.seen[step.replica].in_flight
+        sent = sum(answer.sent > began for answer in scene.load.answers)
+        scene.say("good", f"{step.replica} holds {held} of the calls since then; the other {sent} went elsewhere")
+    fact = FACTS[step.until]
+    while not (reached := fact(scene, step, began)) and time.time() - began < patience:
+        await asyncio.sleep(_TICK)
+    if step.until in ("avoided", "shared"):
+        scene.say("good" if reached else "note", _shares(scene, step, reached))
+
+
+async def _do(scene: Scene, step: Step) -> None:
+    replica = scene.stage.replicas[step.replica]
+    if step.what == "start":
+        scene.act(step.replica, "start")
+        replica.start()
+        await answering(f"{replica.url}/health")
+        scene.doing[step.replica] = "ok"
+        scene.act(step.replica, "listening")
+        scene.say("note", f"{step.replica} listens again")
+        return
+    scene.doing[step.replica] = step.what
+    scene.act(step.replica, step.what)
+    if step.what == "kill":
+        replica.kill()
+    else:
+        replica.behave(step.what)
+
+
+def _shares(scene: Scene, step: Step, reached: bool) -> str:
+    shares = scene.shares(1.0)
+    if step.until == "shared" and reached:
+        return f"all share the calls again: {', '.join(f'{name} {share:.0%}' for name, share in shares.items())}"
+    now = f"{step.replica} gets {shares[step.replica]:.0%} of the calls now"
+    if step.until == "shared":
+        return f"{now}: it was hardly called of late, and its past fades slowly"
+    if step.what == "slow":
+        return f"{now} instead of a third; being slow is no fault, so it stays in the pool"
+    return f"{now} instead of a third"

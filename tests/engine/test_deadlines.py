@@ -1,0 +1,456 @@
+"""How long a call, a try and a request may take, and what becomes of those that take longer."""
+
+import asyncio
+import contextvars
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+import requests
+
+from balancemw import BalanceError, DeadlineExceeded, Node, deadline, remaining
+from balancemw.context import BOUND, Deadline, Request, enter_request
+from tests.engine.clock import virtual_run
+from tests.engine.stage import Stage, refused
+
+
+def in_request(stage: Stage, seconds: float | None, function: Callable[[], Any]) -> Any:
+    """What `function` returns inside an inbound request that has `seconds` left."""
+
+    def serve() -> Any:
+        end = None if seconds is None else Deadline(stage.clock() + seconds, stage.clock)
+        enter_request(Request(stage.balancer, deadline=end))
+        return function()
+
+    return contextvars.copy_context().run(serve)
+
+
+def hanging(stage: Stage, error: type[Exception] = requests.ReadTimeout) -> Callable[[Node], Any]:
+    """A sync client whose replicas never answer: it keeps to `remaining()` and gives up with `error`."""
+
+    def replica(node: Node) -> Any:
+        stage.sent.append(node.host)
+        left = remaining()
+        assert left is not None
+        stage.clock.advance(left)
+        raise error("too late")
+
+    return replica
+
+
+# -- remaining
+
+
+def test_a_try_may_take_the_shorter_of_its_own_time_and_the_calls():
+    stage = Stage(1, timeout=30, attempt_timeout=10)
+    seen = []
+    stage.balancer.call("s")(lambda node: seen.append(remaining()))()
+    stage.balancer.call("s", timeout=4)(lambda node: seen.append(remaining()))()
+    for attempt in stage.service.attempts(timeout=3):
+        with attempt:
+            seen.append(remaining())
+    assert seen == [10, 4, 3]
+    assert remaining() is None
+
+
+def test_a_later_try_has_what_the_earlier_ones_and_the_waits_left():
+    stage = Stage(3, timeout=5, attempt_timeout=3, retry={"backoff": 0})
+    seen: list[float | None] = []
+
+    def replica(node: Node) -> None:
+        seen.append(remaining())
+        stage.clock.advance(2)
+        raise ConnectionResetError(104, "lost")
+
+    with pytest.raises(ConnectionResetError):
+        stage.balancer.call("s", idempotent=True)(replica)()
+    assert seen == [3, 3, 1]
+
+
+def test_without_any_limit_nothing_is_bounded():
+    stage = Stage(1, timeout=None, attempt_timeout=None)
+    assert stage.balancer.call("s")(lambda node: remaining())() is None
+
+    @stage.balancer.call("s")
+    async def slow(node: Node) -> str:
+        await asyncio.sleep(86_400)
+        return "done"
+
+    assert virtual_run(slow(), stage.clock) == "done"
+
+
+def test_a_call_inside_a_call_is_bounded_by_the_outer_try():
+    stage = Stage(1, timeout=30, attempt_timeout=10)
+    inner = stage.balancer.call("s")(lambda node: remaining())
+
+    def outer(node: Node) -> tuple[float | None, float | None]:
+        stage.clock.advance(6)
+        found = inner()
+        return found, remaining()
+
+    assert stage.balancer.call("s")(outer)() == (4, 4)
+
+
+def test_a_deadline_bounds_what_is_called_inside_it():
+    stage = Stage(1)
+    bounded = stage.balancer.call("s")(lambda node: remaining())
+    with deadline(2):
+        inside = bounded()
+        with deadline(5):
+            assert remaining() <= 2
+    assert inside is not None
+    assert 0 < inside <= 2
+    assert bounded() == 10
+
+
+# -- the whole call's time
+
+
+def test_the_time_of_the_whole_call_spans_tries_and_waits():
+    stage = Stage(3, timeout=25, attempt_timeout=10)
+    start = stage.clock()
+    with pytest.raises(DeadlineExceeded) as caught:
+        stage.balancer.call("s", idempotent=True)(hanging(stage))()
+    assert stage.clock() - start == pytest.approx(25)
+    assert len(stage.sent) == 3
+    assert isinstance(caught.value, TimeoutError)
+    assert isinstance(caught.value, BalanceError)
+    assert isinstance(caught.value.__cause__, requests.ReadTimeout)
+    assert [": timeout, " in note or ": deadline, " in note for note in caught.value.__notes__] == [True] * 3
+
+
+@pytest.mark.parametrize("error", [requests.ReadTimeout, requests.ConnectTimeout, httpx.ReadTimeout, TimeoutError])
+def test_a_client_that_times_out_because_the_call_is_over_means_deadline_exceeded(error: type[Exception]):
+    stage = Stage(1, timeout=2)
+    with pytest.raises(DeadlineExceeded) as caught:
+        stage.balancer.call("s", idempotent=True)(hanging(stage, error))()
+    assert type(caught.value.__cause__) is error
+    assert (stage.states(), stage.told("n0")["failures"]) == ({"n0": "up"}, 0)
+    assert len(stage.sent) == 1
+
+
+def test_a_client_may_give_up_a_moment_early():
+    stage = Stage(2, timeout=2)
+
+    def replica(node: Node) -> None:
+        stage.clock.advance(1.995)
+        raise requests.ReadTimeout("too late")
+
+    with pytest.raises(DeadlineExceeded):
+        stage.balancer.call("s", idempotent=True)(replica)()
+
+
+def test_a_failure_of_another_kind_is_told_as_it_is_even_when_time_is_up():
+    stage = Stage(2, timeout=2)
+
+    def replica(node: Node) -> None:
+        stage.sent.append(node.host)
+        stage.clock.advance(3)
+        raise ConnectionResetError(104, "lost")
+
+    with pytest.raises(ConnectionResetError):
+        stage.balancer.call("s", idempotent=True)(replica)()
+    assert len(stage.sent) == 1
+
+
+def test_an_answer_that_comes_too_late_is_an_answer():
+    stage = Stage(1, timeout=2)
+
+    def replica(node: Node) -> str:
+        stage.clock.advance(3)
+        return "late"
+
+    assert stage.balancer.call("s")(replica)() == "late"
+
+
+def test_a_wait_that_oversleeps_ends_in_deadline_exceeded_from_the_last_error():
+    stage = Stage(1, timeout=2, retry={"backoff": 1, "backoff_max": 1})
+    stage.balancer["s"]._sleep = lambda seconds: stage.clock.advance(10)  # a machine that was suspended, for one
+    stage.all(refused)
+    with pytest.raises(DeadlineExceeded) as caught:
+        stage.call()
+    assert isinstance(caught.value.__cause__, ConnectionRefusedError)
+    assert len(stage.sent) == 1
+
+
+def test_there_is_no_retry_that_could_only_start_too_late():
+    stage = Stage(1, timeout=0.5, retry={"backoff": 1000, "backoff_max": 1000, "attempts": 9})
+    stage.all(refused)
+    with pytest.raises(ConnectionRefusedError):
+        stage.call()
+    assert stage.clock.slept == []
+
+
+# -- the time of one try
+
+
+def test_the_time_of_one_try_is_a_timeout_like_any_other():
+    stage = Stage(3, timeout=None, attempt_timeout=2)
+    with pytest.raises(requests.ReadTimeout):
+        stage.balancer.call("s", idempotent=True)(hanging(stage))()
+    assert len(stage.sent) == 3
+    assert [each["failures"] for each in stage.status()["nodes"]] == [1, 1, 1]
+
+
+def test_the_time_of_one_try_ends_an_async_function_by_cancelling_it():
+    stage = Stage(3, timeout=None, attempt_timeout=2, retry={"backoff": 0})
+    ends = []
+
+    @stage.balancer.call("s", idempotent=True)
+    async def hang(node: Node) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ends.append(stage.clock())
+
+    start = stage.clock()
+    with pytest.raises(TimeoutError) as caught:
+        virtual_run(hang(), stage.clock)
+    assert not isinstance(caught.value, DeadlineExceeded)
+    assert [end - start for end in ends] == pytest.approx([2, 4, 6])
+    assert isinstance(caught.value.__cause__, asyncio.CancelledError)
+    assert len(caught.value.__notes__) == 2
+    assert stage.in_flight() == 0
+
+
+def test_the_time_of_the_whole_call_ends_an_async_function_too():
+    stage = Stage(3, timeout=5, attempt_timeout=2, retry={"backoff": 0, "attempts": 9})
+
+    @stage.balancer.call("s", idempotent=True)
+    async def hang(node: Node) -> None:
+        stage.sent.append(node.host)
+        await asyncio.Event().wait()
+
+    start = stage.clock()
+    with pytest.raises(DeadlineExceeded) as caught:
+        virtual_run(hang(), stage.clock)
+    assert stage.clock() - start == pytest.approx(5)
+    assert len(stage.sent) == 3
+    assert isinstance(caught.value.__cause__, TimeoutError)
+    assert stage.in_flight() == 0
+
+
+def test_an_async_function_that_is_not_idempotent_is_not_sent_again_when_its_try_times_out():
+    stage = Stage(3, attempt_timeout=2)
+
+    @stage.balancer.call("s")
+    async def hang(node: Node) -> None:
+        stage.sent.append(node.host)
+        await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        virtual_run(hang(), stage.clock)
+    assert len(stage.sent) == 1
+
+
+def test_an_async_function_that_finishes_on_time_leaves_no_timer_that_hits_what_follows():
+    stage = Stage(1, attempt_timeout=2)
+
+    @stage.balancer.call("s")
+    async def quick(node: Node) -> str:
+        await asyncio.sleep(1.9)
+        return "ok"
+
+    async def flow() -> list[str]:
+        found = [await quick()]
+        await asyncio.sleep(5)
+        return [*found, await quick()]
+
+    assert virtual_run(flow(), stage.clock) == ["ok", "ok"]
+
+
+def test_many_tasks_with_different_times_are_each_ended_at_their_own():
+    stage = Stage(3, timeout=None, attempt_timeout=60, retry={"attempts": 1})
+
+    async def one(seconds: float) -> tuple[float, str]:
+        @stage.balancer.call("s", timeout=seconds)
+        async def hang(node: Node) -> None:
+            await asyncio.Event().wait()
+
+        start = stage.clock()
+        try:
+            await hang()
+        except DeadlineExceeded:
+            return stage.clock() - start, "deadline"
+        return 0, "?"
+
+    async def flow() -> list[tuple[float, str]]:
+        return await asyncio.gather(*(one(seconds) for seconds in (5, 1, 3, 0.5, 4)))
+
+    found = virtual_run(flow(), stage.clock)
+    assert [seconds for seconds, _ in found] == pytest.approx([5, 1, 3, 0.5, 4])
+    assert stage.in_flight() == 0
+
+
+# -- cancellation from outside
+
+
+@pytest.mark.parametrize("idempotent", [True, False])
+def test_cancelling_the_task_is_not_swallowed_and_counts_against_nobody(idempotent: bool):
+    stage = Stage(2)
+
+    @stage.balancer.call("s", idempotent=idempotent)
+    async def hang(node: Node) -> None:
+        stage.sent.append(node.host)
+        await asyncio.Event().wait()
+
+    async def flow() -> None:
+        for _ in range(20):
+            task = asyncio.create_task(hang())
+            await asyncio.sleep(0.1)
+            assert stage.in_flight() == 1
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert task.cancelled()
+
+    virtual_run(flow(), stage.clock)
+    assert len(stage.sent) == 20
+    assert stage.in_flight() == 0
+    assert [each["failures"] for each in stage.status()["nodes"]] == [0, 0]
+    assert [each["success_rate"] for each in stage.status()["nodes"]] == [None, None]
+    assert stage.available() == {"n0", "n1"}
+
+
+def test_a_timeout_of_the_callers_own_around_the_call_is_the_callers():
+    stage = Stage(2, attempt_timeout=10)
+
+    @stage.balancer.call("s", idempotent=True)
+    async def hang(node: Node) -> None:
+        stage.sent.append(node.host)
+        await asyncio.Event().wait()
+
+    async def flow() -> None:
+        async with asyncio.timeout(3):
+            await hang()
+
+    with pytest.raises(TimeoutError) as caught:
+        virtual_run(flow(), stage.clock)
+    assert not isinstance(caught.value, DeadlineExceeded)
+    assert len(stage.sent) == 1
+    assert sum(each["failures"] for each in stage.status()["nodes"]) == 0
+
+
+def test_cancelled_by_both_at_once_the_task_is_cancelled():
+    stage = Stage(2, attempt_timeout=3)
+
+    @stage.balancer.call("s", idempotent=True)
+    async def hang(node: Node) -> None:
+        stage.sent.append(node.host)
+        await asyncio.Event().wait()
+
+    async def flow() -> None:
+        task = asyncio.create_task(hang())
+        asyncio.get_running_loop().call_later(3, task.cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    virtual_run(flow(), stage.clock)
+    assert len(stage.sent) == 1
+
+
+def test_cancelled_while_it_waits_for_the_next_try_nothing_is_left_open():
+    stage = Stage(1, retry={"backoff": 50, "backoff_max": 50}, timeout=None)
+
+    @stage.balancer.call("s", idempotent=True)
+    async def fail(node: Node) -> None:
+        stage.sent.append(node.host)
+        raise ConnectionResetError(104, "lost")
+
+    async def flow() -> None:
+        task = asyncio.create_task(fail())
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    virtual_run(flow(), stage.clock)
+    assert len(stage.sent) == 1
+    assert stage.in_flight() == 0
+
+
+def test_a_task_remembers_no_cancellation_that_was_only_a_timeout():
+    stage = Stage(2, attempt_timeout=1, retry={"backoff": 0})
+    script = deque([60, 0])
+
+    @stage.balancer.call("s", idempotent=True)
+    async def first_hangs(node: Node) -> str:
+        await asyncio.sleep(script.popleft())
+        return node.host
+
+    async def flow() -> tuple[str, int]:
+        found = await first_hangs()
+        async with asyncio.timeout(5):
+            await asyncio.sleep(1)
+        task = asyncio.current_task()
+        assert task is not None
+        return found, task.cancelling()
+
+    found, cancelling = virtual_run(flow(), stage.clock)
+    assert found in ("n0", "n1")
+    assert cancelling == 0
+
+
+# -- inbound requests
+
+
+def test_the_time_of_the_inbound_request_bounds_every_call():
+    stage = Stage(2, attempt_timeout=10)
+    assert in_request(stage, 4, lambda: stage.balancer.call("s")(lambda node: remaining())()) == 4
+    assert in_request(stage, 40, lambda: stage.balancer.call("s")(lambda node: remaining())()) == 10
+    assert in_request(stage, None, lambda: stage.balancer.call("s")(lambda node: remaining())()) == 10
+
+
+def test_the_inbound_request_bounds_all_tries_together():
+    stage = Stage(3, attempt_timeout=2)
+    with pytest.raises(DeadlineExceeded):
+        in_request(stage, 5, stage.balancer.call("s", idempotent=True)(hanging(stage)))
+    assert len(stage.sent) == 3
+
+
+@pytest.mark.parametrize("seconds", [0, -3])
+def test_a_call_that_has_no_time_left_is_not_made(seconds: float):
+    stage = Stage(2)
+    with pytest.raises(DeadlineExceeded):
+        in_request(stage, seconds, stage.call)
+    assert stage.sent == []
+    assert stage.in_flight() == 0
+    assert stage.status()["budget"]["calls"] == 0
+
+
+def test_an_async_call_that_has_no_time_left_is_not_made():
+    stage = Stage(2)
+
+    async def flow() -> None:
+        BOUND.set(Deadline(stage.clock(), stage.clock))
+        await stage.balancer.call("s")(asyncio.sleep)()
+
+    with pytest.raises(DeadlineExceeded):
+        virtual_run(flow(), stage.clock)
+
+
+def test_the_inner_calls_end_of_time_is_not_the_outer_nodes_fault():
+    stage = Stage(1, timeout=2)
+
+    def outer(node: Node) -> None:
+        raise DeadlineExceeded("of a call inside")
+
+    with pytest.raises(DeadlineExceeded, match="of a call inside"):
+        stage.balancer.call("s", idempotent=True)(outer)()
+    assert stage.told("n0")["failures"] == 0
+    assert stage.told("n0")["calls"] == 1
+
+
+def test_bounds_are_restored_after_success_failure_and_cancellation():
+    stage = Stage(1)
+    stage.call()
+    assert BOUND.get() is None
+    stage.all(refused)
+    stage.calls(1)
+    assert BOUND.get() is None
+    for attempt in stage.service.attempts():
+        with attempt:
+            break
+    assert BOUND.get() is None

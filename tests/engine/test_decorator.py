@@ -1,0 +1,529 @@
+"""What may be decorated, how it is then called, and what its caller gets."""
+
+import asyncio
+import functools
+import inspect
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import pytest
+import requests
+import tenacity
+
+from balancemw import Balancer, Node, RetryPolicy, UnknownService
+from tests.engine.clock import virtual_run
+from tests.engine.stage import FAULTS, Answer, Stage, refused, reset
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage(3)
+
+
+# -- the shapes of functions
+
+
+def test_a_function_gets_the_node_first_and_its_arguments_after_it(stage: Stage):
+    @stage.balancer.call("s")
+    def stock(node: Node, sku: str, *, depot: int = 0) -> tuple[Node, str, int]:
+        """What is left of it."""
+        return node, sku, depot
+
+    node, *rest = stock("sku-1", depot=4)
+    assert node in stage.service.nodes
+    assert rest == ["sku-1", 4]
+    assert (stock.__name__, stock.__doc__) == ("stock", "What is left of it.")
+    assert not inspect.iscoroutinefunction(stock)
+
+
+def test_an_async_function_alike(stage: Stage):
+    @stage.balancer.call("s")
+    async def stock(node: Node, sku: str, *, depot: int = 0) -> tuple[Node, str, int]:
+        """What is left of it."""
+        await asyncio.sleep(0)
+        return node, sku, depot
+
+    node, *rest = virtual_run(stock("sku-1", depot=4), stage.clock)
+    assert node in stage.service.nodes
+    assert rest == ["sku-1", 4]
+    assert (stock.__name__, stock.__doc__) == ("stock", "What is left of it.")
+    assert inspect.iscoroutinefunction(stock)
+
+
+def shop(stage: Stage) -> Any:
+    """A class with a balanced method of every kind, each in either order of decorators that makes sense."""
+    balanced = stage.balancer.call("s")
+
+    class Shop:
+        name = "of the class"
+
+        def __init__(self) -> None:
+            self.name = "of the object"
+
+        @balanced
+        def method(self, node: Node, sku: str) -> object:
+            return self.name, node.host, sku
+
+        @balanced
+        async def async_method(self, node: Node, sku: str) -> object:
+            return self.name, node.host, sku
+
+        @classmethod
+        @balanced
+        def class_method(cls, node: Node, sku: str) -> object:
+            return cls.name, node.host, sku
+
+        @balanced
+        @classmethod
+        def class_method_inside(cls, node: Node, sku: str) -> object:
+            return cls.name, node.host, sku
+
+        @staticmethod
+        @balanced
+        def static_method(node: Node, sku: str) -> object:
+            return "static", node.host, sku
+
+        @balanced
+        @staticmethod
+        def static_method_inside(node: Node, sku: str) -> object:
+            return "static", node.host, sku
+
+        @balanced
+        @staticmethod
+        async def async_static_method_inside(node: Node, sku: str) -> object:
+            return "static", node.host, sku
+
+    return Shop
+
+
+@pytest.mark.parametrize(
+    ("method", "owner"),
+    [
+        ("method", "of the object"),
+        ("async_method", "of the object"),
+        ("class_method", "of the class"),
+        ("class_method_inside", "of the class"),
+        ("static_method", "static"),
+        ("static_method_inside", "static"),
+        ("async_static_method_inside", "static"),
+    ],
+)
+@pytest.mark.parametrize("keyword", [False, True])
+def test_methods_of_every_kind(stage: Stage, method: str, owner: str, keyword: bool):
+    bound = getattr(shop(stage)(), method)
+    found = bound(sku="sku-1") if keyword else bound("sku-1")
+    if inspect.isawaitable(found):
+
+        async def wait_for_it() -> object:
+            return await found
+
+        found = virtual_run(wait_for_it(), stage.clock)
+    assert found[0] == owner
+    assert found[1] in ("n0", "n1", "n2")
+    assert found[2] == "sku-1"
+
+
+@pytest.mark.parametrize("method", ["class_method", "class_method_inside", "static_method", "static_method_inside"])
+def test_methods_of_the_class_are_called_on_the_class_too(stage: Stage, method: str):
+    assert getattr(shop(stage), method)("sku-1")[2] == "sku-1"
+
+
+class Caller:
+    """An object that can be called."""
+
+    def __call__(self, node: Node, sku: str) -> tuple[str, str]:
+        return node.host, sku
+
+    def bound(self, node: Node, sku: str) -> tuple[str, str]:
+        return node.host, sku
+
+
+class AsyncCaller:
+    async def __call__(self, node: Node, sku: str) -> tuple[str, str]:
+        return node.host, sku
+
+
+def plain(node: Node, depot: int, sku: str) -> tuple[str, str]:
+    return node.host, f"{sku}{depot}"
+
+
+async def asynchronous(node: Node, sku: str, depot: int) -> tuple[str, str]:
+    return node.host, f"{sku}{depot}"
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (Caller(), "sku"),
+        (Caller().bound, "sku"),
+        (functools.partial(plain, depot=4), "sku4"),
+        (functools.partial(functools.partial(Caller()), sku="given"), "given"),
+        (lambda node, sku: (node.host, sku), "sku"),
+    ],
+    ids=["callable object", "bound method", "partial", "partial of a partial", "lambda"],
+)
+def test_anything_that_can_be_called(stage: Stage, function: Callable[..., Any], expected: str):
+    balanced = stage.balancer.call("s")(function)
+    host, found = balanced() if expected == "given" else balanced(sku="sku")
+    assert host in ("n0", "n1", "n2")
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [(AsyncCaller(), "sku"), (functools.partial(asynchronous, depot=4), "sku4")],
+    ids=["callable object", "partial"],
+)
+def test_anything_that_can_be_awaited(stage: Stage, function: Callable[..., Awaitable[Any]], expected: str):
+    stage.takes = 0
+    balanced = stage.balancer.call("s")(function)
+    assert inspect.iscoroutinefunction(balanced)
+    assert virtual_run(balanced(sku="sku"), stage.clock)[1] == expected
+
+
+def test_a_builtin_whose_signature_cannot_be_read(stage: Stage):
+    assert stage.balancer.call("s")(type)() is Node
+
+
+def test_functions_may_be_decorated_by_others_too(stage: Stage):
+    seen = []
+
+    def logged(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            seen.append(args)
+            return function(*args, **kwargs)
+
+        return wrapper
+
+    @stage.balancer.call("s")
+    @logged
+    def stock(node: Node, sku: str) -> str:
+        return sku
+
+    assert stock("sku-1") == "sku-1"
+    assert isinstance(seen[0][0], Node)
+
+
+# -- what is refused
+
+
+def generator(node: Node) -> Iterator[int]:
+    yield 1
+
+
+async def async_generator(node: Node) -> AsyncIterator[int]:
+    yield 1
+
+
+class Generating:
+    def __call__(self, node: Node) -> Iterator[int]:
+        yield 1
+
+    async def method(self, node: Node) -> AsyncIterator[int]:
+        yield 1
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        generator,
+        async_generator,
+        contextmanager(generator),
+        asynccontextmanager(async_generator),
+        functools.partial(generator),
+        functools.partial(contextmanager(generator)),
+        staticmethod(generator),
+        Generating(),
+        Generating().method,
+    ],
+    ids=lambda function: getattr(function, "__name__", type(function).__name__),
+)
+def test_generators_and_context_managers_are_refused_when_they_are_decorated(
+    stage: Stage, function: Callable[..., Any]
+):
+    with pytest.raises(TypeError, match=r"generator or a context manager.*attempts\(\)"):
+        stage.balancer.call("s")(function)
+    assert stage.status()["budget"]["calls"] == 0
+
+
+@pytest.mark.parametrize("thing", [None, "inventory", 3])
+def test_what_cannot_be_called_is_refused(stage: Stage, thing: Any):
+    with pytest.raises(TypeError, match="expected a function"):
+        stage.balancer.call("s")(thing)
+
+
+def test_a_sync_function_that_returns_a_coroutine_is_told_what_is_wrong(stage: Stage):
+    def forgot(node: Node) -> Any:
+        return asynchronous(node, "sku", 1)
+
+    with pytest.raises(TypeError, match="coroutine"):
+        stage.balancer.call("s", idempotent=True)(forgot)()
+    assert stage.in_flight() == 0
+    assert sum(each["failures"] for each in stage.status()["nodes"]) == 0
+
+
+def test_a_response_that_can_be_used_in_with_is_a_result_like_any_other(stage: Stage):
+    class Response(Answer):
+        def __enter__(self) -> "Response":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.close()
+
+    response = Response(200)
+    assert stage.balancer.call("s")(lambda node: response)() is response
+    assert not response.closed
+
+
+# -- what it is told
+
+
+def test_an_unknown_service_is_refused_at_decoration_with_a_hint():
+    balancer = Balancer({"services": {"inventory": {"nodes": ["http://a:1"]}}})
+    with pytest.raises(UnknownService, match="'inventry'.*did you mean 'inventory'"):
+        balancer.call("inventry")
+
+
+@pytest.mark.parametrize(
+    ("wishes", "problem"),
+    [
+        ({"timeout": 0}, "timeout"),
+        ({"timeout": -1}, "timeout"),
+        ({"timeout": float("nan")}, "timeout"),
+        ({"timeout": float("inf")}, "timeout"),
+        ({"attempts": 0}, "attempts"),
+        ({"attempts": 2, "retry": RetryPolicy(2)}, "attempts= and retry="),
+    ],
+)
+def test_wishes_that_make_no_sense_are_refused_at_once(stage: Stage, wishes: dict[str, Any], problem: str):
+    with pytest.raises(ValueError, match=problem):
+        stage.balancer.call("s", **wishes)
+    with pytest.raises(ValueError, match=problem):
+        stage.service.attempts(**wishes)
+
+
+def test_a_policy_of_no_attempts_is_refused():
+    with pytest.raises(ValueError, match="attempts"):
+        RetryPolicy(0)
+
+
+@pytest.mark.parametrize("wish", [{"attempts": 2}, {"retry": RetryPolicy(2)}])
+def test_attempts_are_tries_in_all(stage: Stage, wish: dict[str, Any]):
+    stage.all(refused)
+    stage.calls(1, **wish)
+    assert len(stage.sent) == 2
+
+
+def test_a_policy_stops_and_waits_as_tenacity_says(stage: Stage):
+    stage.all(reset)
+    policy = RetryPolicy(stop=tenacity.stop_after_attempt(5), wait=tenacity.wait_incrementing(start=1, increment=2))
+    stage.calls(1, idempotent=True, retry=policy)
+    assert len(stage.sent) == 5
+    assert stage.clock.slept == [1, 3, 5, 7]
+
+
+def test_a_policys_wait_is_kept_even_where_nothing_was_sent(stage: Stage):
+    stage.all(refused)
+    stage.calls(1, retry=RetryPolicy(3, wait=tenacity.wait_fixed(2)))
+    assert stage.clock.slept == [2, 2]
+
+
+def test_tenacity_sees_the_attempts_and_outcomes(stage: Stage):
+    seen = []
+
+    def stop(state: tenacity.RetryCallState) -> bool:
+        assert state.outcome is not None
+        failed = state.outcome.failed
+        seen.append((state.attempt_number, type(state.outcome.exception()) if failed else state.outcome.result()))
+        return state.attempt_number == 3
+
+    answer = Answer(503)
+    script: deque[object] = deque([ConnectionResetError(104, "lost"), answer, TimeoutError("late")])
+    stage.all(script.popleft)
+    with pytest.raises(TimeoutError):
+        stage.call(idempotent=True, retry=RetryPolicy(stop=stop))
+    assert seen == [(1, ConnectionResetError), (2, answer), (3, TimeoutError)]
+
+
+# -- the key
+
+
+def hosts_of(stage: Stage, key: Any, *args: Any) -> set[str]:
+    function = stage.balancer.call("s", key=key)(lambda node, *args, **kwargs: node.host)
+    return {function(*args) for _ in range(50)}
+
+
+def test_a_key_binds_calls_to_a_node():
+    stage = Stage(5, strategy="consistent_hash")
+    assert len(hosts_of(stage, "customer-7")) == 1
+    assert len({next(iter(hosts_of(stage, f"customer-{i}"))) for i in range(50)}) == 5
+    assert len(hosts_of(stage, None)) > 1
+
+
+def test_a_key_may_be_made_of_the_calls_arguments():
+    stage = Stage(5, strategy="consistent_hash")
+    seen = []
+
+    def customer(order: int, customer: str = "?", *, note: str = "") -> str:
+        seen.append((order, customer, note))
+        return customer
+
+    function = stage.balancer.call("s", key=customer)(lambda node, *args, **kwargs: node.host)
+    assert len({function(i, "c", note="x") for i in range(20)}) == 1
+    assert seen[:2] == [(0, "c", "x"), (1, "c", "x")]
+
+
+def test_a_key_of_a_method_is_made_of_its_arguments():
+    stage = Stage(5, strategy="consistent_hash")
+
+    class Shop:
+        @stage.balancer.call("s", key=lambda self, order, customer: customer)
+        def order(self, node: Node, order: int, customer: int) -> str:
+            return node.host
+
+    assert len({Shop().order(i, 7) for i in range(20)}) == 1
+    assert len({Shop().order(1, i) for i in range(50)}) > 1
+
+
+def test_a_key_that_is_no_string_and_one_that_is_not_there():
+    stage = Stage(5, strategy="consistent_hash")
+    assert hosts_of(stage, lambda order: order, 7) == hosts_of(stage, "7", 7)
+    assert len(hosts_of(stage, lambda order: None, 7)) > 1
+
+
+def test_a_key_function_that_raises_opens_no_call():
+    stage = Stage(2, strategy="consistent_hash")
+    with pytest.raises(ZeroDivisionError):
+        hosts_of(stage, lambda order: 1 // 0, 7)
+    assert stage.in_flight() == 0
+    assert stage.status()["budget"]["calls"] == 0
+
+
+# -- what the caller gets
+
+
+def test_when_tries_run_out_the_last_exception_goes_up_and_tells_of_the_earlier_ones(stage: Stage):
+    errors = [ConnectionRefusedError(111, "Connection refused"), ConnectionResetError(104, "lost"), TimeoutError("late")]
+    script = deque(errors)
+    stage.all(script.popleft)
+    with pytest.raises(TimeoutError) as caught:
+        stage.call(idempotent=True)
+    assert caught.value is errors[-1]
+    first, second = caught.value.__notes__
+    assert first.startswith(f"{stage.sent[0]}:80: refused, 0.010 s: ")
+    assert second.startswith(f"{stage.sent[1]}:80: reset, 0.010 s: ")
+    assert not any("\n" in note for note in caught.value.__notes__)
+
+
+def test_a_response_among_the_earlier_tries_is_told_too(stage: Stage):
+    script: deque[object] = deque([Answer(502), KeyError("gone")])
+    stage.all(script.popleft)
+    with pytest.raises(KeyError) as caught:
+        stage.call(idempotent=True)
+    assert caught.value.__notes__ == [f"{stage.sent[0]}:80: unavailable, 0.010 s: 502 Bad Gateway"]
+
+
+def test_an_only_try_leaves_no_note(stage: Stage):
+    stage.all(FAULTS["application"])
+    with pytest.raises(KeyError) as caught:
+        stage.call(idempotent=True)
+    assert not hasattr(caught.value, "__notes__")
+
+
+def test_when_tries_run_out_the_last_response_is_returned(stage: Stage):
+    script = deque([Answer(502), Answer(503), Answer(504)])
+    stage.all(script.popleft)
+    assert stage.call(idempotent=True).status_code == 504
+
+
+def test_a_response_carried_by_an_exception_is_judged_by_its_status(stage: Stage):
+    def does() -> Exception:
+        response = requests.Response()
+        response.status_code = next(statuses)
+        return requests.HTTPError("for url", response=response)
+
+    statuses = iter([503, 404])
+    stage.all(does)
+    with pytest.raises(requests.HTTPError) as caught:
+        stage.call(idempotent=True)
+    assert caught.value.response.status_code == 404
+    assert len(stage.sent) == 2
+    assert stage.told(stage.sent[1])["success_rate"] == 1
+
+
+def test_an_exception_raised_from_a_clients_error_is_the_functions_own(stage: Stage):
+    class OutOfStock(Exception):
+        pass
+
+    def does(node: Node) -> None:
+        stage.sent.append(node.host)
+        try:
+            raise requests.ConnectionError("lost")
+        except requests.ConnectionError as error:
+            raise OutOfStock from error
+
+    with pytest.raises(OutOfStock):
+        stage.balancer.call("s", idempotent=True)(does)()
+    assert len(stage.sent) == 1
+    assert stage.told(stage.sent[0])["failures"] == 0
+
+
+@pytest.mark.parametrize("result", [None, 0, "503", {"status": 503}, [503], 503, b"", (1,), {1}, object(), True])
+def test_results_without_a_status_are_successes(stage: Stage, result: object):
+    assert stage.balancer.call("s", idempotent=True)(lambda node: result)() is result
+    assert sum(each["calls"] for each in stage.status()["nodes"]) == 1
+    assert {each["success_rate"] for each in stage.status()["nodes"]} == {None, 1.0}
+
+
+def test_async_results_are_judged_alike_and_closed_when_replaced(stage: Stage):
+    class AsyncAnswer(Answer):
+        async def aclose(self) -> None:
+            await asyncio.sleep(0)
+            self.closed = True
+
+        def close(self) -> None:
+            raise RuntimeError("not this one")
+
+    class Failing(Answer):
+        def close(self) -> None:
+            raise RuntimeError("cannot be closed")
+
+    answers = [AsyncAnswer(502), Failing(503), Answer(504), Answer(200)]
+    script = deque(answers)
+
+    @stage.balancer.call("s", idempotent=True, attempts=4)
+    async def stock(node: Node) -> Answer:
+        return script.popleft()
+
+    assert virtual_run(stock(), stage.clock) is answers[-1]
+    assert [answer.closed for answer in answers] == [True, False, True, False]
+
+
+def test_a_response_that_cannot_be_closed_is_replaced_all_the_same(stage: Stage):
+    class Failing(Answer):
+        def close(self) -> None:
+            raise RuntimeError("cannot be closed")
+
+    class Stubborn:
+        status = 503
+        close = None
+
+    script: deque[object] = deque([Failing(503), Stubborn(), "fine"])
+    stage.all(script.popleft)
+    assert stage.call(idempotent=True) == "fine"
+
+
+def test_async_waits_are_waited_on_the_loop(stage: Stage):
+    @stage.balancer.call("s", idempotent=True, retry=RetryPolicy(3, wait=tenacity.wait_fixed(2)))
+    async def fail(node: Node) -> None:
+        raise ConnectionResetError(104, "lost")
+
+    start = stage.clock()
+    with pytest.raises(ConnectionResetError) as caught:
+        virtual_run(fail(), stage.clock)
+    assert stage.clock() - start == pytest.approx(4)
+    assert stage.clock.slept == []
+    assert len(caught.value.__notes__) == 2

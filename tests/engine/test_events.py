@@ -1,0 +1,321 @@
+"""Events: who hears of what, in which order, and what the log says."""
+
+import logging
+import pickle
+import random
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from balancemw import Balancer, Event
+from balancemw.events import LOG, Events, News
+from tests.engine.clock import FakeClock
+
+EPOCH = 1_700_000_000.0
+
+
+class Heard(logging.Handler):
+    """Keeps log records."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@pytest.fixture
+def log() -> Iterator[Heard]:
+    handler, level = Heard(), LOG.level
+    LOG.addHandler(handler)
+    LOG.propagate = False
+    LOG.setLevel(logging.CRITICAL)
+    yield handler
+    LOG.removeHandler(handler)
+    LOG.propagate = True
+    LOG.setLevel(level)
+
+
+@pytest.fixture
+def events(log: Heard) -> Events:
+    return Events(lambda: EPOCH)
+
+
+def tell(events: Events, *names: str, service: str = "inventory") -> None:
+    news = News(events, service)
+    for name in names:
+        news.note("a:1", name, "traffic")
+    news.tell()
+
+
+class TestListeners:
+    def test_an_event_says_what_happened(self, events: Events):
+        heard: list[Event] = []
+        events.subscribe(heard.append)
+        news = News(events, "inventory")
+        news.note("a:1", "ejected", "traffic", "5 failures in a row", fault="timeout", calls=7, failures=5)
+        news.note(None, "fail_open", "pool")
+        assert heard == []  # noted under a lock, told outside of it
+        news.tell()
+        assert heard == [
+            Event(
+                id=1,
+                time=EPOCH,
+                service="inventory",
+                node="a:1",
+                event="ejected",
+                source="traffic",
+                fault="timeout",
+                reason="5 failures in a row",
+                evidence={"calls": 7, "failures": 5},
+            ),
+            Event(2, EPOCH, "inventory", None, "fail_open", "pool"),
+        ]
+
+    def test_each_event_is_told_once_in_the_order_it_was_noted(self, events: Events):
+        heard: list[Event] = []
+        events.subscribe(heard.append)
+        one, other = News(events, "one"), News(events, "other")
+        for i in range(10):
+            (one, other)[i % 2].note(str(i), "down", "operator")
+        one.tell()
+        other.tell()
+        assert [event.node for event in heard] == [str(i) for i in range(10)]
+        assert [event.id for event in heard] == list(range(1, 11))
+        assert {event.node for event in heard if event.service == "other"} == set("13579")
+
+    def test_every_listener_hears_it_in_the_order_they_came(self, events: Events):
+        heard: list[str] = []
+        for name in "abc":
+            events.subscribe(lambda _, name=name: heard.append(name))
+        tell(events, "down", "up")
+        assert heard == list("abcabc")
+
+    def test_unsubscribed(self, events: Events):
+        heard: list[str] = []
+        end = events.subscribe(lambda event: heard.append(event.event))
+        tell(events, "down")
+        end()
+        tell(events, "up")
+        end()  # again: harmless
+        assert heard == ["down"]
+
+    def test_one_listener_twice_is_two_subscriptions(self, events: Events):
+        heard: list[Event] = []
+        end_one, end_other = events.subscribe(heard.append), events.subscribe(heard.append)
+        tell(events, "down")
+        assert len(heard) == 2
+        end_one()
+        end_one()
+        tell(events, "down")
+        assert len(heard) == 3
+        end_other()
+        tell(events, "down")
+        assert len(heard) == 3
+
+    def test_a_listener_that_fails_is_logged_and_hurts_nobody(self, events: Events, log: Heard):
+        heard: list[Event] = []
+
+        def fails(event: Event) -> None:
+            raise LookupError("the pager is gone")
+
+        events.subscribe(fails)
+        events.subscribe(heard.append)
+        LOG.setLevel(logging.ERROR)
+        tell(events, "ejected", "down")
+        assert [event.event for event in heard] == ["ejected", "down"]
+        assert [record.getMessage() for record in log.records] == [
+            "a listener of balancemw failed on ejected of inventory",
+            "a listener of balancemw failed on down of inventory",
+        ]
+        assert all(record.levelno == logging.ERROR and record.exc_info for record in log.records)
+        assert log.records[0].exc_info is not None
+        assert str(log.records[0].exc_info[1]) == "the pager is gone"
+
+    def test_an_interrupt_goes_up_and_the_rest_is_told_later(self, events: Events):
+        heard: list[str] = []
+
+        def interrupted(event: Event) -> None:
+            heard.append(event.event)
+            if event.event == "down":
+                raise KeyboardInterrupt
+
+        events.subscribe(interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            tell(events, "down", "up")
+        tell(events, "drain")
+        assert heard == ["down", "up", "drain"]
+
+    def test_a_listener_may_leave_and_bring_others_while_it_is_told(self, events: Events):
+        heard: list[str] = []
+        end: Callable[[], None]
+
+        def once(event: Event) -> None:
+            heard.append(f"once {event.event}")
+            end()
+            events.subscribe(lambda later: heard.append(f"new {later.event}"))
+
+        end = events.subscribe(once)
+        tell(events, "down", "up")
+        assert heard == ["once down", "new up"]
+
+    def test_all_hear_of_causes_before_effects(self, events: Events):
+        heard: list[tuple[str, int, str]] = []
+
+        def calls_back(event: Event) -> None:
+            if event.event == "ejected":
+                tell(events, "drain", service="another")
+            heard.append(("first", event.id, event.event))
+
+        events.subscribe(calls_back)
+        events.subscribe(lambda event: heard.append(("second", event.id, event.event)))
+        tell(events, "ejected", "down")
+        assert heard == [
+            (who, number, name)
+            for number, name in [(1, "ejected"), (2, "down"), (3, "drain")]
+            for who in ("first", "second")
+        ]
+
+    def test_threads_share_the_work_and_nothing_is_told_twice_or_lost(self, events: Events):
+        heard: list[Event] = []
+        events.subscribe(heard.append)
+
+        def work(name: str) -> None:
+            news = News(events, name)
+            for i in range(500):
+                news.note(str(i), "down", "operator")
+                news.tell()
+
+        threads = [threading.Thread(target=work, args=(name,)) for name in "abcd"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert sorted(event.id for event in heard) == list(range(1, 2001))
+        for name in "abcd":
+            mine = sorted((event.id, event.node) for event in heard if event.service == name)
+            assert {node for _, node in mine} == {str(i) for i in range(500)}
+
+    def test_while_one_thread_tells_another_can(self, events: Events):
+        inside, done, heard = threading.Event(), threading.Event(), []
+
+        def slow(event: Event) -> None:
+            if event.event == "down":
+                inside.set()
+                done.wait(30)
+            heard.append(event.event)
+
+        events.subscribe(slow)
+        thread = threading.Thread(target=tell, args=(events, "down"))
+        thread.start()
+        assert inside.wait(30)
+        tell(events, "up")
+        assert heard == ["up"]
+        done.set()
+        thread.join(30)
+        assert heard == ["up", "down"]
+
+
+class TestLog:
+    FREQUENT = ("failed",)
+    GOOD = ("trial", "readmitted", "cleared", "expired", "fail_open_ended", "probe_proven", "added", "removed", "up")
+    BAD = ("ejected", "resting", "down", "drain", "weight", "fail_open", "budget_exhausted", "probe_unproven")
+
+    @pytest.mark.parametrize(
+        ("name", "level"),
+        [
+            *((name, logging.DEBUG) for name in FREQUENT),
+            *((name, logging.INFO) for name in GOOD),
+            *((name, logging.WARNING) for name in BAD),
+        ],
+    )
+    def test_levels(self, events: Events, log: Heard, name: str, level: int):
+        LOG.setLevel(level + 1)
+        tell(events, name)
+        assert log.records == []
+        LOG.setLevel(level)
+        tell(events, name)
+        assert [record.levelno for record in log.records] == [level]
+
+    def test_fields_and_words(self, events: Events, log: Heard):
+        LOG.setLevel(logging.WARNING)
+        news = News(events, "inventory")
+        news.note("a:1", "ejected", "traffic", "100 % of 5 calls failed", fault="timeout", calls=5)
+        news.note(None, "fail_open", "pool", "all accused")
+        news.tell()
+        node, pool = log.records
+        assert node.name == "balancemw"
+        assert node.getMessage() == "inventory a:1: ejected by traffic: 100 % of 5 calls failed"
+        assert {key: vars(node)[key] for key in ("event", "service", "node", "source", "fault", "reason", "evidence")} == {
+            "event": "ejected",
+            "service": "inventory",
+            "node": "a:1",
+            "source": "traffic",
+            "fault": "timeout",
+            "reason": "100 % of 5 calls failed",
+            "evidence": {"calls": 5},
+        }
+        assert pool.getMessage() == "inventory: fail_open by pool: all accused"
+        assert vars(pool)["node"] is None
+
+    def test_listeners_hear_what_the_log_is_too_coarse_for(self, events: Events, log: Heard):
+        heard: list[Event] = []
+        events.subscribe(heard.append)
+        tell(events, "failed", "ejected")
+        assert len(heard) == 2
+        assert log.records == []
+
+
+class TestWants:
+    def test_what_nobody_would_see_is_not_even_noted(self, events: Events, log: Heard):
+        LOG.setLevel(logging.INFO)
+        assert (events.wants("failed"), events.wants("trial"), events.wants("ejected")) == (False, True, True)
+        news = News(events, "inventory")
+        news.note("a:1", "failed", "traffic")
+        assert not news.pending
+        news.note("a:1", "trial", "traffic")
+        assert len(news.pending) == 1
+
+    def test_a_listener_wants_everything(self, events: Events):
+        assert not events.wants("ejected")
+        end = events.subscribe(lambda event: None)
+        assert events.wants("failed")
+        end()
+        assert not events.wants("failed")
+
+
+class TestEvent:
+    def test_frozen_hashable_and_made_for_travel(self):
+        event = Event(1, EPOCH, "inventory", "a:1", "ejected", "traffic", evidence={"calls": 5})
+        with pytest.raises(AttributeError):
+            event.reason = "x"  # type: ignore[misc]
+        assert {event: 1}[Event(1, EPOCH, "inventory", "a:1", "ejected", "traffic", evidence={"calls": 5})] == 1
+        assert pickle.loads(pickle.dumps(event)) == event
+
+    def test_no_fault_no_reason_no_evidence_unless_told(self):
+        event = Event(1, EPOCH, "inventory", None, "fail_open", "pool")
+        assert (event.fault, event.reason, dict(event.evidence)) == (None, "", {})
+
+
+class TestCallingBack:
+    def test_a_listener_may_use_the_balancer_it_listens_to(self, log: Heard):
+        settings = {"services": {"inventory": {"nodes": ["http://a:1", "http://b:1"]}}}
+        balancer = Balancer(settings, clock=FakeClock(), rng=random.Random(1))
+        balancer.close()  # nothing in the background
+        inventory = balancer["inventory"]
+        heard: list[tuple[str, str | None]] = []
+
+        def moves_on(event: Event) -> None:
+            heard.append((event.event, event.node))
+            balancer.status()
+            inventory.pick()
+            if (event.event, event.node) == ("drain", "a:1"):
+                inventory.mark("b:1", "drain", reason="both")
+                inventory.clear("a:1")
+
+        balancer.subscribe(moves_on)
+        inventory.mark("a:1", "drain", reason="one")
+        assert heard == [("drain", "a:1"), ("drain", "b:1"), ("cleared", "a:1")]
+        assert [node.name for node in inventory.available] == ["a:1"]
