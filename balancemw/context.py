@@ -23,7 +23,9 @@ class Bound(Protocol):
     """Anything that ends at a known time: an attempt, a request, a ``deadline`` block."""
 
     until: float  # on `clock`; infinity: unbounded
-    clock: Clock
+
+    @property
+    def clock(self) -> Clock: ...
 
 
 class Deadline:

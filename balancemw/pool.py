@@ -281,4 +281,5 @@ class Pool:
         for peer in self.roster.peers.values():
             peer.reset()
             peer.trial_at = None
+        self.roster.renew()
         self._changed()

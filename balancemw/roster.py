@@ -62,6 +62,11 @@ class Roster:
             strategy = self._strategies[priority] = self._strategy()
         return Tier(tuple(peers), strategy, self._keep, alone=alone)
 
+    def renew(self) -> None:
+        """Make the strategies anew, in a forked process: it must not take its turns in step with its siblings."""
+        self._strategies.clear()
+        self.arrange(self.peers.values())
+
     def find(self, node: Node | str) -> Peer:
         """The peer of a node, its url or its name.
 

@@ -10,6 +10,7 @@ from django.core.signals import got_request_exception
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
+from balancemw.errors import BalanceError
 from balancemw.inbound import conclude, open_request, problem_of
 from balancemw_django.own import balancer
 from balancemw_django.serving import Serving, serve_body
@@ -95,8 +96,9 @@ def _answer_to(error: BaseException | None) -> HttpResponse | None:
 
 def _note(*, request: HttpRequest | None = None, **_: object) -> None:
     # The signal carries no error. It is sent where the error is being handled, in whichever thread that is.
-    if request is not None:
-        setattr(request, _NOTE, sys.exc_info()[1])
+    error = sys.exc_info()[1]
+    if request is not None and isinstance(error, BalanceError):
+        setattr(request, _NOTE, error)
 
 
 got_request_exception.connect(_note, dispatch_uid="balancemw_django")

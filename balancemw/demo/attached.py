@@ -1,4 +1,4 @@
-"""Runs a module as a program that ends when its standard input is closed: ``python -m balancemw.demo.attached MODULE …``
+"""Runs a module as a program that ends when its standard input is closed: ``python -m …attached MODULE …``.
 
 The demo holds the other end of that pipe. However the demo ends, even by SIGKILL, its servers end with it.
 """

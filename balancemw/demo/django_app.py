@@ -50,7 +50,7 @@ def order(_: HttpRequest, number: str) -> JsonResponse:
         return JsonResponse({"error": f"{type(error).__name__}: {error}"}, status=502)
 
 
-def status(request: HttpRequest) -> JsonResponse:
+def status(_: HttpRequest) -> JsonResponse:
     return JsonResponse(balancer().status())
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from balancemw.demo.load import Answer, quantile
 from balancemw.demo.outcome import Outcome
-from balancemw.demo.processes import NAMES, Stage
+from balancemw.demo.processes import Stage
 from balancemw.demo.scene import RECENT, Scene
 from balancemw.demo.summary import errors, figures, verdict
 from balancemw.demo.words import DOING, Line, standing
@@ -36,7 +36,9 @@ class Live:
         """Tell what is about to be seen."""
         self._title = title
         self._console.print(Text(title, style="bold"), "\nThe app's settings:\n")
-        self._console.print(Padding(Syntax(stage.settings, "toml", theme="ansi_dark", background_color="default"), (0, 2)))
+        self._console.print(
+            Padding(Syntax(stage.settings, "toml", theme="ansi_dark", background_color="default"), (0, 2))
+        )
 
     async def follow(self, scene: Scene) -> None:
         """Show what happens, until cancelled."""
@@ -61,7 +63,9 @@ class Live:
         width = min(self._console.width, _WIDEST)
         self._console.print("", Padding(grid, (0, 1)), "", width=width)
         style = "bold green" if outcome.held else "bold red"
-        self._console.print(Padding(Text(f"{'✔' if outcome.held else '✘'} {verdict(outcome)}", style=style), (0, 1)), width=width)
+        self._console.print(
+            Padding(Text(f"{'✔' if outcome.held else '✘'} {verdict(outcome)}", style=style), (0, 1)), width=width
+        )
 
     def _picture(self, scene: Scene, *, whole: bool = False) -> Group:
         now, width = time.time(), min(self._console.width, _WIDEST)

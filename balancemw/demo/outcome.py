@@ -143,7 +143,9 @@ def _time_the_kill(outcome: Outcome, scene: Scene) -> None:
     if killed is not None:
         ends = [event["time"] for what in ("ejected", "down") for event in scene.told("a", what, killed)]
         outcome.out_after = max(0.0, min(ends) - killed) if ends else None
-        outcome.sent_to_dead = sum(not listening or event["time"] < listening for event in scene.told("a", "failed", killed))
+        outcome.sent_to_dead = sum(
+            not listening or event["time"] < listening for event in scene.told("a", "failed", killed)
+        )
     if listening is not None:
         back = next(scene.told("a", "readmitted", listening), None)
         outcome.back_after = max(0.0, back["time"] - listening) if back else None

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -197,7 +197,7 @@ class Stage:
 
 
 @contextmanager
-def set_stage(app: str) -> Iterator[Stage]:
+def set_stage(app: str) -> Generator[Stage, None, None]:
     """Replicas and an app, starting; nothing of them is left when the block ends, however it ends."""
     with TemporaryDirectory(prefix="balancemw-demo-") as directory:
         stage = Stage(app, Path(directory))

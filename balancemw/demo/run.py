@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from types import FrameType
@@ -153,7 +153,7 @@ def _is_capable_terminal() -> bool:
 # -- signals
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
+def _stop(number: int, _: FrameType | None) -> None:
     raise Stopped(number)
 
 
@@ -163,7 +163,7 @@ def _listen(handler: Callable[[int, FrameType | None], object] | signal.Handlers
 
 
 @contextmanager
-def _signals(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+def _signals(handler: Callable[[int, FrameType | None], object]) -> Generator[None, None, None]:
     former = {number: signal.getsignal(number) for number in _SIGNALS}
     _listen(handler)
     try:

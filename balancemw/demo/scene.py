@@ -17,7 +17,8 @@ from balancemw.demo.words import Line, fault_name, telling
 RECENT = 2.0
 """Seconds that shares and latencies are taken over."""
 
-_TICK = 0.1
+_TICK = 0.15
+"""Seconds between looks at what the balancer tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class Scene:
         self.load = load
         self.began = time.time()
         self.acts: list[Act] = []
-        self.doing = dict.fromkeys(NAMES, "ok")
+        self.doing: dict[str, str] = dict.fromkeys(NAMES, "ok")
         self.events: list[Mapping[str, Any]] = []
         self.faults: dict[str, Counter[str]] = {name: Counter() for name in NAMES}
         self.lines: list[Line] = []
@@ -145,7 +146,9 @@ class Scene:
     def told(self, replica: str, event: str, since: float = 0.0) -> Iterator[Mapping[str, Any]]:
         """The balancer's events of that name about a replica, from a time on."""
         node = self.stage.replicas[replica].node
-        return (each for each in self.events if each["node"] == node and each["event"] == event and each["time"] >= since)
+        return (
+            each for each in self.events if each["node"] == node and each["event"] == event and each["time"] >= since
+        )
 
     def failed(self) -> tuple[int, int]:
         """How many reads and how many orders have failed so far, as callers see it."""

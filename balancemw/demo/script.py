@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from balancemw.demo.load import answering
@@ -26,7 +26,7 @@ class Step:
         replica: to whom it happens.
         what: ``kill``, ``start``, or a mode of `balancemw.demo.replica`.
         text: the line in the timeline.
-        until: the fact that is waited for, one of `FACTS`.
+        until: the fact that is waited for, see `come_about`.
         patience: seconds for that.
         rest: seconds before the next step.
     """
@@ -45,40 +45,31 @@ STORY = (
     Step("b", "hang", "b hangs: it takes calls and answers none", "out", 5.0, 2.0),
     Step("b", "ok", "b is well again", "full", 8.0, 0.5),
     Step("c", "slow", "c takes 20 times as long for every call", "avoided", 4.0, 2.5),
-    Step("c", "ok", "c is quick again", "time", 0.0, 0.5),
+    Step("c", "ok", "c is quick again", "none", 0.0, 0.5),
     Step("a", "fail", "a answers every call with 503 at once, and its health check with 200", "avoided", 4.0, 3.0),
     Step("a", "ok", "a is well again", "shared", 12.0, 2.0),
 )
 
 
-def _out(scene: Scene, step: Step, began: float) -> bool:
-    return any(any(scene.told(step.replica, event, began)) for event in ("ejected", "down"))
+def come_about(fact: str, scene: Scene, replica: str, began: float) -> bool:
+    """Whether a fact has come about since the step began.
 
+    Facts: ``out`` of the pool; ``full``: back, and at full weight; ``avoided``: in or out, hardly called any more;
+    ``shared``: all replicas are called; ``none``.
+    """
+    settled = time.time() - began > 1.0  # shares are taken over that time
+    match fact:
+        case "out":
+            return any(any(scene.told(replica, event, began)) for event in ("ejected", "down"))
+        case "full":
+            return any(scene.told(replica, "readmitted", began)) and scene.seen[replica].state == "up"
+        case "avoided":
+            return settled and scene.shares(1.0)[replica] < FAIR / 10
+        case "shared":
+            return settled and min(scene.shares(1.0).values()) > FAIR / 4
+        case _:
+            return True
 
-def _full(scene: Scene, step: Step, began: float) -> bool:
-    return any(scene.told(step.replica, "readmitted", began)) and scene.seen[step.replica].state == "up"
-
-
-def _avoided(scene: Scene, step: Step, began: float) -> bool:
-    return time.time() - began > 1.0 and scene.shares(1.0)[step.replica] < FAIR / 10
-
-
-def _shared(scene: Scene, step: Step, began: float) -> bool:
-    return time.time() - began > 1.0 and min(scene.shares(1.0).values()) > FAIR / 4
-
-
-def _time(scene: Scene, step: Step, began: float) -> bool:
-    return True
-
-
-FACTS: dict[str, Callable[[Scene, Step, float], bool]] = {
-    "out": _out,  # out of the pool
-    "full": _full,  # back, and at its full weight
-    "avoided": _avoided,  # in or out, hardly called any more
-    "shared": _shared,  # all replicas are called
-    "time": _time,  # only time is to pass
-}
-"""What can be waited for. Each function gets the scene, the step, and when the step began."""
 
 _TICK = 0.05
 _LEAST = 0.3
@@ -122,8 +113,7 @@ async def _take(scene: Scene, step: Step, patience: float) -> None:
         held = scene.seen[step.replica].in_flight
         sent = sum(answer.sent > began for answer in scene.load.answers)
         scene.say("good", f"{step.replica} holds {held} of the calls since then; the other {sent} went elsewhere")
-    fact = FACTS[step.until]
-    while not (reached := fact(scene, step, began)) and time.time() - began < patience:
+    while not (reached := come_about(step.until, scene, step.replica, began)) and time.time() - began < patience:
         await asyncio.sleep(_TICK)
     if step.until in ("avoided", "shared"):
         scene.say("good" if reached else "note", _shares(scene, step, reached))
@@ -149,11 +139,12 @@ async def _do(scene: Scene, step: Step) -> None:
 
 def _shares(scene: Scene, step: Step, reached: bool) -> str:
     shares = scene.shares(1.0)
-    if step.until == "shared" and reached:
-        return f"all share the calls again: {', '.join(f'{name} {share:.0%}' for name, share in shares.items())}"
     now = f"{step.replica} gets {shares[step.replica]:.0%} of the calls now"
     if step.until == "shared":
-        return f"{now}: it was hardly called of late, and its past fades slowly"
-    if step.what == "slow":
-        return f"{now} instead of a third; being slow is no fault, so it stays in the pool"
-    return f"{now} instead of a third"
+        if reached:
+            return f"all share the calls again: {', '.join(f'{name} {share:.0%}' for name, share in shares.items())}"
+        return f"{now}: nothing is held against it, but it was hardly called of late, and its past fades slowly"
+    if not reached:
+        return now
+    stays = "; being slow is no fault, so it stays in the pool" if step.what == "slow" else ""
+    return f"{now} instead of a third{stays}"

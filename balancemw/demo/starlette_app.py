@@ -1,6 +1,6 @@
 """The demo's app for Starlette: ``uvicorn balancemw.demo.starlette_app:app``."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -46,7 +46,7 @@ async def status(request: Request) -> JSONResponse:
 
 
 @asynccontextmanager
-async def lifespan(_: Starlette) -> AsyncIterator[dict[str, Any]]:
+async def lifespan(_: Starlette) -> AsyncGenerator[dict[str, Any], None]:
     async with aiohttp.ClientSession() as session:
         yield {"session": session}
 

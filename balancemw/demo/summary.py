@@ -19,7 +19,10 @@ def figures(outcome: Outcome) -> list[tuple[str, str]]:
         ("a killed", _kill(outcome)),
         ("b hanging", _hang(outcome)),
         ("c slow", f"its share of the calls fell from {outcome.slow_before:.0%} to {outcome.slow_after:.0%}"),
-        ("a failing", f"got {_calls(outcome.failing_got)} while it failed; a third would have been {outcome.failing_fair:.0f}"),
+        (
+            "a failing",
+            f"got {_calls(outcome.failing_got)} while it failed; a third would have been {outcome.failing_fair:.0f}",
+        ),
     ]
 
 
@@ -70,12 +73,18 @@ def _orders(outcome: Outcome) -> str:
 def _retries(outcome: Outcome) -> str:
     calls = outcome.reads + outcome.orders
     share = f" ({outcome.retries / calls:.1%} of the calls)" if calls else ""
-    return f"{outcome.retries}{share}; the budget allows {outcome.allowed:,.0f}; {outcome.refused} refused for want of it"
+    return (
+        f"{outcome.retries}{share}; the budget allows {outcome.allowed:,.0f}; {outcome.refused} refused for want of it"
+    )
 
 
 def _kill(outcome: Outcome) -> str:
     out, back = outcome.out_after, outcome.back_after
-    left = f"out of the pool {_duration(out)} later, {_calls(outcome.sent_to_dead)} failed on it" if out is not None else "never left the pool"
+    left = (
+        f"out of the pool {_duration(out)} later, {_calls(outcome.sent_to_dead)} failed on it"
+        if out is not None
+        else "never left the pool"
+    )
     came = f"back in {_duration(back)} after it listened again" if back is not None else "did not come back"
     return f"{left}; {came}"
 

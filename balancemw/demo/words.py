@@ -66,7 +66,7 @@ def failing(fault: str | None, reason: str) -> str:
 
 def fault_name(fault: str, reason: str) -> str:
     """A fault for the table: its kind, or the status where that says more."""
-    return reason.split(" ")[0] if fault in ("unavailable", "server_error") else fault
+    return reason.partition(" ")[0] if fault in ("unavailable", "server_error") else fault
 
 
 def _of_pool(what: str, reason: str) -> tuple[str, str]:
@@ -90,7 +90,8 @@ def _down(name: str, fault: str | None, reason: str) -> str:
     found = _CHECKS.fullmatch(reason)
     if found is None:
         return f"{name} is out of the pool: its health check fails: {reason}"
-    return f"{name} fails {found['times'].replace('check', 'health check')}({failing(fault, found['why'])}): out of the pool"
+    times = found["times"].replace("check", "health check")
+    return f"{name} fails {times}({failing(fault, found['why'])}): out of the pool"
 
 
 def standing(state: str, left: float | None, weight: float, share: float) -> tuple[str, str]:

@@ -10,6 +10,8 @@ from threading import Lock
 from balancemw.load import Load
 from balancemw.strategies import Picker
 
+_STEPS = 10_000  # comparisons that resuming a sequence may cost: under 2 ms
+
 
 class RoundRobin:
     """In turn, weights ignored; one turn for all threads, and each process starts somewhere else."""
@@ -39,21 +41,17 @@ class SmoothWeighted:
         self._picks = 0
 
     def picker(self, available: Sequence[Load], everyone: Sequence[Load]) -> Picker:  # noqa: ARG002
-        groups = _groups(available, self._picks)
+        groups = _groups(available)
         total = sum(group.weight * len(group.members) for group in groups)
-        lock, picks = Lock(), 0
+        lock, picks = Lock(), self._picks % total  # the sequence begins anew after so many picks
+        _resume(groups, total, picks)
 
         def pick(now: float, key: str | None) -> Load:  # noqa: ARG001
             nonlocal picks
             with lock:
                 self._picks += 1
                 picks += 1
-                best, highest = groups[0], groups[0].weight * picks - total * groups[0].rounds
-                for group in groups[1:]:
-                    current = group.weight * picks - total * group.rounds
-                    if current > highest or (current == highest and group.index < best.index):
-                        best, highest = group, current
-                return best.take()
+                return _next(groups, total, picks).take()
 
         return pick
 
@@ -82,17 +80,40 @@ class _Group:
         return member
 
 
-def _groups(available: Sequence[Load], picks: int) -> list[_Group]:
-    """The groups, resumed where `picks` earlier ones left them: a new picker must not favour the first of the list."""
+def _groups(available: Sequence[Load]) -> list[_Group]:
     by_weight: dict[float, list[tuple[int, Load]]] = {}
     for index, peer in enumerate(available):
         by_weight.setdefault(peer.weight, []).append((index, peer))
     exact = integers(list(by_weight))
-    groups: list[_Group] = []
-    for weight, members in by_weight.items():
-        start = picks % len(members)
-        groups.append(_Group(exact[weight], members[start:] + members[:start]))
-    return groups
+    return [_Group(exact[weight], members) for weight, members in by_weight.items()]
+
+
+def _next(groups: Sequence[_Group], total: int, picks: int) -> _Group:
+    """The group whose turn the pick number `picks` is."""
+    best = groups[0]
+    highest = best.weight * picks - total * best.rounds
+    for group in groups[1:]:
+        current = group.weight * picks - total * group.rounds
+        if current > highest or (current == highest and group.index < best.index):
+            best, highest = group, current
+    return best
+
+
+def _resume(groups: Sequence[_Group], total: int, picks: int) -> None:
+    """Put the groups where `picks` picks leave them: a new picker must not favour those that come first.
+
+    Shares say where each group is, to within one pick. From there the last few rounds are gone through, after which
+    the sequence is the right one again.
+    """
+    members = sum(len(group.members) for group in groups)
+    begin = picks - min(picks, 4 * members, _STEPS // len(groups))
+    due = [divmod(begin * group.weight * len(group.members), total) for group in groups]
+    left = begin - sum(taken for taken, _ in due)
+    nearest = set(sorted(range(len(groups)), key=lambda i: -due[i][1])[:left])
+    for i, group in enumerate(groups):
+        group.rounds, group.turn = divmod(due[i][0] + (i in nearest), len(group.members))
+    for number in range(begin + 1, picks + 1):
+        _next(groups, total, number).take()
 
 
 def integers(weights: Sequence[float]) -> dict[float, int]:

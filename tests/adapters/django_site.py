@@ -4,7 +4,7 @@ Importing it configures Django, which a process can do but once.
 """
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextvars import Context, copy_context
 from itertools import chain
 from tempfile import TemporaryFile
@@ -15,14 +15,12 @@ from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.core.wsgi import get_wsgi_application
 from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
-from django.http.response import HttpResponseBase
 from django.template import engines
 from django.template.response import TemplateResponse
 from django.urls import path
-from django.utils.decorators import async_only_middleware, sync_only_middleware
 from django.utils.translation import activate
 
-from balancemw import Node, NoNodeAvailable, balanced, remaining
+from balancemw import Node, balanced, remaining
 from balancemw.balancer import current
 
 OURS = "balancemw_django.middleware.BalanceMiddleware"
@@ -280,58 +278,6 @@ urlpatterns = [
     ]
     for route, view in [(f"sync/{name}", sync_view), (f"async/{name}", async_view)]
 ]
-
-
-# -- other middleware
-
-Answer = Callable[[HttpRequest], HttpResponseBase]
-AsyncAnswer = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
-
-
-@sync_only_middleware
-def sync_only(get_response: Answer) -> Answer:
-    def middleware(request: HttpRequest) -> HttpResponseBase:
-        return get_response(request)
-
-    return middleware
-
-
-@async_only_middleware
-def async_only(get_response: AsyncAnswer) -> AsyncAnswer:
-    async def middleware(request: HttpRequest) -> HttpResponseBase:
-        return await get_response(request)
-
-    return middleware
-
-
-def calling(get_response: Answer) -> Answer:
-    """Calls a service that has no node, as middleware that asks who the user is may do."""
-
-    def middleware(request: HttpRequest) -> HttpResponseBase:
-        nothing()
-        return get_response(request)
-
-    return middleware
-
-
-def failing(get_response: Answer) -> Answer:
-    def middleware(request: HttpRequest) -> HttpResponseBase:
-        raise ValueError("of the middleware's own")
-
-    return middleware
-
-
-class Teapot:
-    """Has an answer of its own to our errors."""
-
-    def __init__(self, get_response: Answer) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        return self.get_response(request)
-
-    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        return HttpResponse(status=418) if isinstance(exception, NoNodeAvailable) else None
 
 
 wsgi = get_wsgi_application()

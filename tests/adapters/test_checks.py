@@ -385,7 +385,7 @@ def test_a_plain_callable_that_hangs_is_not_called_again_until_it_returns():
                 assert again.reason.endswith(" s ago and has not returned")
                 assert again.fault == Kind.TIMEOUT
             assert (await check(Node(other), session)).passed
-            assert callables.CALLS == {URL: 1, other: 1}
+            assert dict(callables.CALLS) == {URL: 1, other: 1}
             go_on.set()
             while not (await check(Node(URL), session)).passed:
                 await asyncio.sleep(0.001)

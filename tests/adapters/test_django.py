@@ -15,7 +15,8 @@ from balancemw_django import balancer as own
 from tests.adapters.django_handlers import Answer, under_asgi, under_wsgi
 
 OURS = "balancemw_django.middleware.BalanceMiddleware"
-OTHERS = "tests.adapters.django_site"
+SITE = "tests.adapters.django_site"
+OTHERS = "tests.adapters.django_middleware"
 LONG = {"x-request-timeout-ms": "1000000"}
 OVER = {"x-request-timeout-ms": "0"}
 
@@ -31,7 +32,7 @@ pytestmark = [
 @pytest.fixture
 def site() -> ModuleType:
     """The project, whose balancer is the process's own for one test."""
-    site = import_module(OTHERS)
+    site = import_module(SITE)
     process.install_lazily(own)
     return site
 
@@ -122,8 +123,9 @@ def test_the_answer_nearest_to_the_view_wins(get: Get, kind: str, middleware: li
 
 
 @pytest.mark.parametrize("debug", [False, True])
-def test_errors_of_other_middleware_are_answered_too(get: Get, kind: str, debug: bool) -> None:
-    with override_settings(MIDDLEWARE=[OURS, f"{OTHERS}.calling"], DEBUG=debug):
+@pytest.mark.parametrize("middleware", ["calling", "calling_async"])
+def test_errors_of_other_middleware_are_answered_too(get: Get, kind: str, middleware: str, debug: bool) -> None:
+    with override_settings(MIDDLEWARE=[OURS, f"{OTHERS}.{middleware}"], DEBUG=debug):
         answer = get(f"/{kind}/show")
     assert (answer.status, answer.headers["content-type"]) == (503, "application/problem+json")
 

@@ -406,7 +406,11 @@ def test_a_key_function_that_raises_opens_no_call():
 
 
 def test_when_tries_run_out_the_last_exception_goes_up_and_tells_of_the_earlier_ones(stage: Stage):
-    errors = [ConnectionRefusedError(111, "Connection refused"), ConnectionResetError(104, "lost"), TimeoutError("late")]
+    errors = [
+        ConnectionRefusedError(111, "Connection refused"),
+        ConnectionResetError(104, "lost"),
+        TimeoutError("late"),
+    ]
     script = deque(errors)
     stage.all(script.popleft)
     with pytest.raises(TimeoutError) as caught:

@@ -79,16 +79,13 @@ print(json.dumps([before, in_child({fork}, child), [each["in_flight"] for each i
 
 
 def test_a_child_works_although_its_parent_held_the_lock():
-    assert (
-        run("""
+    assert run("""
 made = balancer()
 made.call("s")(lambda node: None)()
 with made["s"].pool.lock:
     found = in_child(python_fork, lambda: [made.call("s")(lambda node: node.host)() for _ in range(3)])
 print(json.dumps(sorted(found)))
-""")
-        == ["n0", "n1", "n2"]
-    )
+""") == ["n0", "n1", "n2"]
 
 
 def test_a_child_works_although_its_parent_was_choosing_in_turn_by_weight():

@@ -38,7 +38,9 @@ def test_a_node_that_is_back_takes_up_its_share_by_degrees(strategy: str, second
     assert share == pytest.approx(ramp / 4, rel=0.25, abs=0.005)
 
 
-@pytest.mark.parametrize(("window", "least", "seconds", "ramp"), [(100, 0.1, 50, 0.5), (10, 0.6, 1, 0.6), (2, 0.1, 2, 1)])
+@pytest.mark.parametrize(
+    ("window", "least", "seconds", "ramp"), [(100, 0.1, 50, 0.5), (10, 0.6, 1, 0.6), (2, 0.1, 2, 1)]
+)
 def test_window_and_least_share_are_settings(window: float, least: float, seconds: float, ramp: float):
     stage = Stage(2, strategy="random", slow_start={"window": window, "min_weight": least})
     back(stage)

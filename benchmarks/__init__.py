@@ -1,0 +1,1 @@
+"""What balancemw costs: ``python -m benchmarks [NAME …]``. See docs/benchmarks.md."""

@@ -1,0 +1,103 @@
+"""How long things take, side by side.
+
+Machines are shared and change their speed from one second to the next. So what is compared runs in turns of a few
+milliseconds, a ratio is taken within each round, and the median of the rounds' ratios is told.
+"""
+
+import asyncio
+import gc
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from itertools import repeat
+from statistics import median
+from time import perf_counter
+
+Run = Callable[[int], float]
+"""Does a thing so many times; returns the seconds that took."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much work a benchmark is.
+
+    Attributes:
+        rounds: how often everything has its turn.
+        turn: seconds that one turn takes, about.
+        sizes: numbers of nodes to compare, the smallest first.
+    """
+
+    rounds: int
+    turn: float
+    sizes: tuple[int, ...]
+
+
+FULL = Effort(rounds=100, turn=0.005, sizes=(10, 100, 1_000, 10_000))
+QUICK = Effort(rounds=3, turn=0.0002, sizes=(5, 20))
+
+
+class Times:
+    """Seconds per call of each contender, by round."""
+
+    def __init__(self, rounds: Mapping[str, list[float]]) -> None:
+        self._rounds = rounds
+
+    def median(self, name: str) -> float:
+        """The median of the rounds."""
+        return median(self._rounds[name])
+
+    def ratio(self, name: str, to: str) -> float:
+        """How many times what `to` takes `name` takes."""
+        return median(one / other for one, other in zip(self._rounds[name], self._rounds[to], strict=True))
+
+    def difference(self, name: str, other: str) -> float:
+        """Seconds that `name` takes longer than `other`."""
+        return median(one - rest for one, rest in zip(self._rounds[name], self._rounds[other], strict=True))
+
+
+def calls(function: Callable[[], object]) -> Run:
+    """Calls `function`."""
+
+    def run(times: int) -> float:
+        began = perf_counter()
+        for _ in repeat(None, times):
+            function()
+        return perf_counter() - began
+
+    return run
+
+
+def awaits(function: Callable[[], Awaitable[object]], runner: asyncio.Runner) -> Run:
+    """Awaits what `function` returns, all in one task of the runner's loop."""
+
+    async def run(times: int) -> float:
+        began = perf_counter()
+        for _ in repeat(None, times):
+            await function()
+        return perf_counter() - began
+
+    return lambda times: runner.run(run(times))
+
+
+def race(contenders: Mapping[str, Run], effort: Effort) -> Times:
+    """Give everyone a turn in each round. The garbage collector waits until the end, as in `timeit`."""
+    names = list(contenders)
+    times = {name: _calls_in(effort.turn, contenders[name]) for name in names}
+    rounds: dict[str, list[float]] = {name: [] for name in names}
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(effort.rounds):
+            first = number % len(names)  # nobody always runs in the wake of the same other
+            for name in names[first:] + names[:first]:
+                rounds[name].append(contenders[name](times[name]) / times[name])
+    finally:
+        gc.enable()
+    return Times(rounds)
+
+
+def _calls_in(seconds: float, run: Run) -> int:
+    """How many calls take `seconds`, found by doubling."""
+    times = 1
+    while (took := run(times)) < seconds / 2.0:
+        times *= 2
+    return max(1, int(times * seconds / took))
