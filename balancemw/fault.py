@@ -16,7 +16,7 @@ from http import HTTPStatus
 from balancemw.errors import BalanceError, DeadlineExceeded
 from balancemw.verdict.judge import judge
 from balancemw.verdict.kinds import AMBIGUOUS, AT_ONCE, COUNTING, RESPONSES, UNSENT, Kind
-from balancemw.verdict.reading import attribute, header, in_words
+from balancemw.verdict.reading import header, in_words
 
 __all__ = ["Fault", "Kind", "classify"]
 
@@ -88,7 +88,7 @@ def classify(
         wall: seconds since the epoch, to compare an HTTP-date in ``Retry-After`` with.
     """
     if error is None:
-        status = _status(result)
+        status = None if result is None else _status(result)
         return None if status is None else _of_response(result, status, statuses, wall)
     if not isinstance(error, Exception):  # asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit …
         return Fault(Kind.CANCELLED, in_words(error))
@@ -106,7 +106,10 @@ def classify(
 
 def _status(answer: object) -> int | None:
     for name in ("status", "status_code"):
-        value = attribute(answer, name)
+        try:
+            value = getattr(answer, name, None)
+        except Exception:  # a property of somebody's own
+            continue
         if isinstance(value, int) and not isinstance(value, bool):
             return int(value)
     return None
@@ -114,6 +117,8 @@ def _status(answer: object) -> int | None:
 
 def _of_response(response: object, status: int, statuses: Collection[int], wall: Callable[[], float]) -> Fault | None:
     retry = status in statuses
+    if status < 400 and not retry:
+        return None
     retry_after = None
     if status == 429:
         kind, retry, retry_after = Kind.OVERLOAD, True, _retry_after(response, wall)

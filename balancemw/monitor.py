@@ -108,7 +108,9 @@ class Monitor:
                 outcome = await self._outcome(check, peer, session)
             if self._life is life:
                 self._conclude(probe, peer, outcome)
-        except Exception:
+        except (asyncio.CancelledError, GeneratorExit):
+            raise
+        except BaseException:  # a listener that exits, too: it would end the thread and not the process
             LOG.exception("checking %s went wrong in an unexpected way", peer.node.url)
             probe.postpone(peer, self._clock())
         life.wake.set()

@@ -1,7 +1,7 @@
 """What a balanced call costs that has nothing to do, beside the same function under other libraries."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tenacity
@@ -47,40 +47,52 @@ PEERS = {"tenacity.retry": _tenacity, "stamina.retry": _stamina, "pyresilience, 
 ASYNC_PEERS = {**PEERS, "hyx, retry + breaker": _hyx}
 
 
-def nothing() -> None:
-    """The function that is called."""
-
-
-async def nothing_async() -> None:
-    """The same, async."""
-
-
 class Answer:
     """A result that has to be judged, unlike None."""
 
     status = 200
 
 
+ANSWER = Answer()
+
+
+def nothing() -> None:
+    """What is called, bare and under the peers."""
+
+
+async def nothing_async() -> None:
+    """The same, async."""
+
+
+def nothing_on(node: Node) -> None:
+    """The same, balanced."""
+
+
+async def nothing_on_async(node: Node) -> None:
+    """The same, async and balanced."""
+
+
+def answer_of(node: Node) -> Answer:
+    """A client's response."""
+    return ANSWER
+
+
+async def answer_of_async(node: Node) -> Answer:
+    """The same, async."""
+    return ANSWER
+
+
 def run(effort: Effort) -> list[Report]:
     """Measure sync and async calls."""
     with balancer_of(3, probe=PROBE) as balancer:
         balanced = balancer.call("service", idempotent=True)
-
-        def on_node(node: Node) -> None: ...
-        def answered(node: Node) -> Answer:
-            return answer
-
-        async def on_node_async(node: Node) -> None: ...
-        async def answered_async(node: Node) -> Answer:
-            return answer
-
-        answer = Answer()
-        ours = {"balanced": balanced(on_node), "balanced, with a response": balanced(answered)}
+        ours = {"balanced": balanced(nothing_on), "balanced, with a response": balanced(answer_of)}
         contenders, missing = _contenders(nothing, ours, PEERS)
-        sync = race({name: calls(each) for name, each in contenders.items()}, effort)
-        reports = [_report("A sync call", sync, list(contenders), 5, missing)]
-        ours_async = {"balanced": balanced(on_node_async), "balanced, with a response": balanced(answered_async)}
-        contenders, missing = _contenders(nothing_async, ours_async, ASYNC_PEERS)
+        times = race({name: calls(each) for name, each in contenders.items()}, effort)
+        reports = [_report("A sync call", times, list(contenders), 5, missing)]
+
+        ours = {"balanced": balanced(nothing_on_async), "balanced, with a response": balanced(answer_of_async)}
+        contenders, missing = _contenders(nothing_async, ours, ASYNC_PEERS)
         with asyncio.Runner() as runner:
             times = race({name: awaits(each, runner) for name, each in contenders.items()}, effort)
         reports.append(_report("An async call", times, list(contenders), 6, missing))
@@ -88,7 +100,7 @@ def run(effort: Effort) -> list[Report]:
 
 
 def _contenders(
-    function: Function, ours: dict[str, Function], peers: dict[str, Callable[[Function], Function]]
+    function: Function, ours: Mapping[str, Function], peers: Mapping[str, Callable[[Function], Function]]
 ) -> tuple[dict[str, Function], list[str]]:
     contenders, missing = {"the bare function": function, **ours}, []
     for name, decorate in peers.items():

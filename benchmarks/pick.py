@@ -22,7 +22,9 @@ def run(effort: Effort) -> list[Report]:
     over: list[str] = []
     for strategy in BUILT_IN:
         with ExitStack() as stack:
-            services = {size: stack.enter_context(balancer_of(size, strategy=strategy))["service"] for size in effort.sizes}
+            services = {
+                size: stack.enter_context(balancer_of(size, strategy=strategy))["service"] for size in effort.sizes
+            }
             times = race({str(size): _picks(service) for size, service in services.items()}, effort)
         ratio = times.ratio(large, small)
         if ratio > MOST:

@@ -28,7 +28,10 @@ class Report:
 
 def show(report: Report, console: Console) -> None:
     """Print `report`."""
-    table = Table(title=f"{report.title}, Python {platform.python_version()}", title_justify="left", box=box.SIMPLE_HEAD)
+    console.print(
+        f"{report.title}  (Python {platform.python_version()})", style="bold", highlight=False, soft_wrap=True
+    )
+    table = Table(box=box.SIMPLE_HEAD)
     for place, column in enumerate(report.columns):
         table.add_column(column, justify="right" if place else "left", no_wrap=True)
     for row in report.rows:

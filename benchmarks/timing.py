@@ -24,15 +24,17 @@ class Effort:
         rounds: how often everything has its turn.
         turn: seconds that one turn takes, about.
         sizes: numbers of nodes to compare, the smallest first.
+        target_size: that of them for which a target is given, where one is.
     """
 
     rounds: int
     turn: float
     sizes: tuple[int, ...]
+    target_size: int
 
 
-FULL = Effort(rounds=100, turn=0.005, sizes=(10, 100, 1_000, 10_000))
-QUICK = Effort(rounds=3, turn=0.0002, sizes=(5, 20))
+FULL = Effort(rounds=100, turn=0.005, sizes=(10, 100, 1_000, 10_000), target_size=1_000)
+QUICK = Effort(rounds=3, turn=0.0002, sizes=(5, 20), target_size=20)
 
 
 class Times:

@@ -52,7 +52,7 @@ def main(app: str, plain: bool, pace: float = 1.0) -> int:
     Args:
         app: ``starlette``, ``flask`` or ``django``.
         plain: whether to print plain lines even on a terminal.
-        pace: below 1, the rests between the steps of the story are that much shorter; for tests.
+        pace: below 1, less time passes between the steps of the story; for tests.
 
     Returns:
         The exit status: 0 when every promise was kept, 1 when one was not, 2 when something is not installed, and

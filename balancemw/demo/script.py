@@ -84,7 +84,7 @@ async def play(scene: Scene, end: float, pace: float = 1.0) -> bool:
     Args:
         scene: where it happens.
         end: the latest, on the event loop's clock.
-        pace: below 1, the rests between steps are that much shorter; what is waited for takes the time it takes.
+        pace: below 1, less time passes between steps; what was promised takes the time it takes.
     """
     loop = asyncio.get_running_loop()
     try:
@@ -92,7 +92,8 @@ async def play(scene: Scene, end: float, pace: float = 1.0) -> bool:
             await asyncio.sleep(WARM_UP * pace)
             for place, step in enumerate(STORY):
                 spare = end - loop.time() - needed(STORY[place:], pace)
-                await _take(scene, step, min(step.patience, max(0.0, spare)))
+                promised = step.until in ("out", "full")
+                await _take(scene, step, min(step.patience * (1.0 if promised else pace), max(0.0, spare)))
                 await asyncio.sleep(step.rest * pace)
     except TimeoutError:
         return False

@@ -106,7 +106,7 @@ def _resume(groups: Sequence[_Group], total: int, picks: int) -> None:
     the sequence is the right one again.
     """
     members = sum(len(group.members) for group in groups)
-    begin = picks - min(picks, 4 * members, _STEPS // len(groups))
+    begin = picks - min(picks, 16 * members, _STEPS // len(groups))
     due = [divmod(begin * group.weight * len(group.members), total) for group in groups]
     left = begin - sum(taken for taken, _ in due)
     nearest = set(sorted(range(len(groups)), key=lambda i: -due[i][1])[:left])

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from balancemw.verdict.kinds import Kind
 from balancemw.verdict.phases import BEFORE, Phase, phase_of
-from balancemw.verdict.reading import message
+from balancemw.verdict.reading import attribute, message
 from balancemw.verdict.system import behind_proxy, os_error, tls_error, tls_lost
 
 
@@ -59,7 +59,8 @@ def _aiohttp_chunks(error: BaseException, _: Phase) -> Kind:
 
 
 def _aiohttp_proxy(error: BaseException, _: Phase) -> Kind:
-    return behind_proxy(unreachable=getattr(error, "status", 0) >= 500)
+    status = attribute(error, "status")
+    return behind_proxy(unreachable=isinstance(status, int) and status >= 500)
 
 
 def _httpx_proxy(error: BaseException, _: Phase) -> Kind:
@@ -72,7 +73,7 @@ def _httpx_protocol(error: BaseException, _: Phase) -> Kind | None:
 
 
 def _urllib3_chunk(error: BaseException, _: Phase) -> Kind:
-    return Kind.PROTOCOL if getattr(error, "length", b"") else Kind.RESET
+    return Kind.PROTOCOL if attribute(error, "length") else Kind.RESET
 
 
 def _urllib3_fingerprint(error: BaseException, _: Phase) -> Kind | None:

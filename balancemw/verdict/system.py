@@ -5,7 +5,7 @@ import re
 
 from balancemw.verdict.kinds import Kind
 from balancemw.verdict.phases import BEFORE, Phase
-from balancemw.verdict.reading import message
+from balancemw.verdict.reading import attribute, message
 
 _LOCAL = frozenset(
     number
@@ -45,7 +45,7 @@ def os_error(error: BaseException, phase: Phase) -> Kind | None:
 
 def _numbers(error: BaseException) -> set[int]:
     """Its errno; of an error that sums up several attempts to connect, those that its text names."""
-    number = getattr(error, "errno", None)
+    number = attribute(error, "errno")
     if isinstance(number, int):
         return {number}
     return {int(found) for found in re.findall(r"\[Errno (\d{1,5})\]", message(error))}
@@ -85,10 +85,10 @@ _OUR_FILES = frozenset({"PEM", "X509", "ASN1"})
 
 def tls_error(error: BaseException, phase: Phase) -> Kind:
     """The kind of an `ssl.SSLError` raised in `phase`."""
-    reason = getattr(error, "reason", None)
+    reason, library = str(attribute(error, "reason")), str(attribute(error, "library"))
     if phase in BEFORE or (phase is Phase.UNKNOWN and reason in _HANDSHAKE_ONLY):
         return Kind.TLS
-    if getattr(error, "library", None) in _OUR_FILES or reason == "PEM_LIB":
+    if library in _OUR_FILES or reason == "PEM_LIB":
         return Kind.APPLICATION
     return Kind.PROTOCOL
 

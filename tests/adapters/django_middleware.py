@@ -66,3 +66,16 @@ class Teapot:
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         return HttpResponse(status=418) if isinstance(exception, NoNodeAvailable) else None
+
+
+class Telling:
+    """Tells what an error was: the page that Django gives does not."""
+
+    def __init__(self, get_response: Answer) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse:
+        return HttpResponse("\n".join([repr(exception), *getattr(exception, "__notes__", [])]), status=500)

@@ -26,16 +26,18 @@ from balancemw.balancer import current
 OURS = "balancemw_django.middleware.BalanceMiddleware"
 ATTEMPT_TIMEOUT = 100.0
 
+SERVED = "BALANCEMW_SETTINGS" in os.environ  # by a real server, and not by a handler in the tests' own process
+
 settings.configure(
     ALLOWED_HOSTS=["*"],
     BALANCEMW=None
-    if "BALANCEMW_SETTINGS" in os.environ
+    if SERVED
     else {
         "services": {"inventory": {"nodes": ["http://a:1"]}, "empty": {"nodes": []}},
         "defaults": {"timeout": None, "attempt_timeout": ATTEMPT_TIMEOUT},
     },
     INSTALLED_APPS=["balancemw_django"],
-    MIDDLEWARE=[OURS],
+    MIDDLEWARE=["tests.adapters.django_middleware.Telling", OURS] if SERVED else [OURS],
     ROOT_URLCONF=__name__,
     SECRET_KEY="of tests",
     TEMPLATES=[{"BACKEND": "django.template.backends.django.DjangoTemplates"}],

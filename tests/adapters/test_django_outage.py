@@ -12,9 +12,14 @@ from tests.adapters.outage import run_outage, settings_file
 SITE = "tests.adapters.django_site"
 
 
-@pytest.mark.parametrize("view", ["sync", "async"])
 @pytest.mark.parametrize(
-    ("server", "app"), [(servers.gunicorn, f"{SITE}:wsgi"), (servers.uvicorn, f"{SITE}:asgi")], ids=["wsgi", "asgi"]
+    ("server", "app", "view"),
+    [
+        (servers.gunicorn, f"{SITE}:wsgi", "sync"),
+        (servers.gunicorn, f"{SITE}:wsgi", "async"),
+        (servers.uvicorn, f"{SITE}:asgi", "async"),
+    ],
+    ids=["wsgi-sync", "wsgi-async", "asgi-async"],
 )
 def test_callers_see_nothing_of_an_outage(
     server: Callable[..., AbstractContextManager[str]], app: str, view: str, tmp_path: Path

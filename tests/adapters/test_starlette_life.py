@@ -83,6 +83,22 @@ def test_a_balancer_that_was_handed_in_is_left_to_its_maker(life):
     assert life == []
 
 
+def test_what_an_app_does_at_startup_finds_its_own_balancer():
+    found: list[str] = []
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        found.append(ask())
+        yield
+        found.append(await ask_async())
+
+    app = BalanceMiddleware(Starlette(lifespan=lifespan), settings(7001))
+    BalanceMiddleware(Starlette(), settings(7002))  # the process's own
+    with TestClient(app):
+        pass
+    assert found == ["127.0.0.1:7001"] * 2
+
+
 def test_a_startup_that_fails_stays_a_failure(life):
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

@@ -176,9 +176,9 @@ def test_the_body_is_closed_once_and_in_its_context():
         start_response("200 OK", TEXT)
         return Chunks()
 
-    balancer = Balancer(settings(7001))
-    BalanceMiddleware(answering(ask), settings(7002))
-    body: Any = Server().call(BalanceMiddleware(app, balancer=balancer))
+    middleware = BalanceMiddleware(app, settings(7001))
+    BalanceMiddleware(app, settings(7002))  # the process's own
+    body: Any = Server().call(middleware)
     assert list(body) == [b"one", b"two"]
     body.close()
     body.close()

@@ -46,7 +46,7 @@ FAULTS: Mapping[str, Outcome] = {
     "unavailable": lambda: Answer(503),
     "server_error": lambda: Answer(500),
     "deadline": lambda: TimeoutError("the whole call's time is up"),  # takes as long, see Stage.replica
-    "cancelled": lambda: KeyboardInterrupt(),
+    "cancelled": KeyboardInterrupt,
     "application": lambda: KeyError("no such product"),
 }
 
@@ -154,6 +154,24 @@ class Stage:
                 return call
             call.end()
         raise AssertionError(f"no call goes to {host}")
+
+    def fails(self, host: str, kind: str, times: int = 1) -> None:
+        """Calls to `host` that end in that fault, one after the other; other hosts are well."""
+        for _ in range(times):
+            call = self.open_on(host, timeout=2.0 if kind == "deadline" else None)
+            self.clock.advance(2.0 if kind == "deadline" else 0.01)
+            call.end(FAULTS[kind])
+
+    def put_out(self, host: str = "n0") -> None:
+        """Let `host` be ejected."""
+        self.fails(host, "refused")
+        assert self.states()[host] == "ejected"
+
+    def time_out(self, host: str = "n0") -> float:
+        """Seconds for which `host` was ejected."""
+        (mark,) = self.told(host)["marks"]
+        assert mark["kind"] == "ejected"
+        return round(mark["until"] - mark["since"], 4)  # both are seconds since 1970: what is behind that is noise
 
     def all(self, does: Outcome) -> None:
         """Let every node do the same."""

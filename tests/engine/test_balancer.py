@@ -1,14 +1,8 @@
-"""The front door: which balancer a call goes to, and the life of one."""
+"""The front door: services by name, and which balancer a call goes to."""
 
 import asyncio
 import contextvars
-import os
 import pickle
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +13,16 @@ from balancemw import (
     BalanceError,
     Balancer,
     BalancerNotConfigured,
-    Event,
-    NoNodeAvailable,
     Node,
+    NoNodeAvailable,
     SettingsError,
     UnknownService,
     balanced,
     configure,
 )
-from balancemw.balancer import install
+from balancemw.balancer import install_lazily
 from balancemw.context import Request, enter_request
-from tests.engine.stage import Answer, Stage, refused
+from tests.engine.stage import Answer
 
 
 def of(*hosts: str, **more: Any) -> dict[str, Any]:
@@ -37,10 +30,10 @@ def of(*hosts: str, **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(autouse=True)
-def unconfigured() -> Iterator[None]:
+def unconfigured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test begins in a process that has no balancer of its own."""
-    yield
-    install(None)
+    monkeypatch.setattr("balancemw.balancer._provide", None)
+    monkeypatch.setattr("balancemw.balancer._process", Request(None))
 
 
 @balanced("s")
@@ -79,7 +72,7 @@ def test_an_unknown_service_is_a_key_error_with_a_hint():
     assert isinstance(caught.value, KeyError)
     assert isinstance(caught.value, BalanceError)
     assert str(caught.value) == "no service 'invetory'; did you mean 'inventory'? (known: inventory)"
-    with pytest.raises(UnknownService, match="^no service 'x'$"):
+    with pytest.raises(UnknownService, match=r"^no service 'x'$"):
         Balancer({"services": {}})["x"]
 
 
@@ -122,6 +115,22 @@ def test_the_processs_own_balancer_is_the_one_configured_last():
     assert late() == "a"
     configure(of("b"))
     assert late() == "b"
+
+
+def test_the_processs_own_balancer_may_be_made_when_it_is_asked_for():
+    made = []
+
+    def provide() -> Balancer:
+        made.append(Balancer(of("provided")))
+        return made[-1]
+
+    install_lazily(provide)
+    assert made == []
+    assert late() == "provided"
+    configure(of("a"))
+    assert late() == "a"
+    install_lazily(provide)
+    assert late() == "provided"
 
 
 def test_a_configuration_that_fails_leaves_the_former_one():
@@ -194,124 +203,6 @@ async def test_a_late_async_function_alike():
         await call()
     configure(of("a"))
     assert await call() == "a"
-
-
-# -- its life
-
-
-def test_making_a_balancer_opens_nothing():
-    files, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
-    balancer = Balancer(of("a", "b", probe=True))
-    balancer.call("s")(lambda node: None)
-    balancer["s"].attempts()
-    assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == (files, threads)
-
-
-def test_importing_the_package_opens_nothing():
-    program = (
-        "import os, threading; before = len(os.listdir('/proc/self/fd')); import balancemw, balancemw.monitor;"
-        "print(len(os.listdir('/proc/self/fd')) - before, threading.active_count())"
-    )
-    fresh = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert fresh.stdout.split() == ["0", "1"]
-
-
-def test_it_may_be_closed_twice_and_calls_still_work():
-    stage = Stage(2)
-    stage.balancer.close()
-    stage.balancer.close()
-    assert stage.call().status_code == 200
-    stage.balancer.start()
-    assert stage.call().status_code == 200
-    stage.balancer.start()
-    stage.balancer.close()
-
-
-def test_as_a_context_manager():
-    with Balancer(of("a")) as balancer:
-        assert isinstance(balancer, Balancer)
-        assert balancer.call("s")(lambda node: node.host)() == "a"
-    assert balancer.call("s")(lambda node: node.host)() == "a"
-
-    def fail() -> None:
-        with Balancer(of("a")):
-            raise KeyError("mine")
-
-    with pytest.raises(KeyError):
-        fail()
-
-
-async def test_as_an_async_context_manager():
-    async with Balancer(of("a")) as balancer:
-        assert isinstance(balancer, Balancer)
-        assert balancer.call("s")(lambda node: node.host)() == "a"
-    with pytest.raises(KeyError):
-        async with balancer:
-            raise KeyError("mine")
-
-
-def test_one_balancer_serves_threads_and_event_loops():
-    balancer = Balancer(of("a"))
-
-    @balancer.call("s")
-    async def call(node: Node) -> str:
-        await asyncio.sleep(0)
-        return node.host
-
-    with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(lambda _: asyncio.run(call()), range(20))) == ["a"] * 20
-
-
-# -- listeners
-
-
-def test_listeners_hear_events_until_they_unsubscribe():
-    stage = Stage(2)
-    heard: list[Event] = []
-    unsubscribe = stage.balancer.subscribe(heard.append)
-    stage.service.mark("n0:80", "down", reason="maintenance")
-    unsubscribe()
-    unsubscribe()
-    stage.service.clear("n0:80")
-    assert [(each.event, each.node, each.service, each.source, each.reason) for each in heard] == [
-        ("down", "n0:80", "s", "operator", "maintenance")
-    ]
-    assert [each.event for each in stage.events] == ["down", "cleared"]
-
-
-def test_events_are_frozen_numbered_and_dated():
-    stage = Stage(2)
-    stage.all(refused)
-    stage.calls(1)
-    first, *others = stage.events
-    assert [each.id for each in stage.events] == list(range(first.id, first.id + len(others) + 1))
-    assert abs(first.time - balancemw.balancer.time.time()) < 3600
-    assert {each.fault for each in stage.happened("failed")} == {"refused"}
-    with pytest.raises(AttributeError):
-        first.event = "other"  # type: ignore[misc]
-
-
-def test_a_listener_may_call_back():
-    stage = Stage(3)
-
-    def listener(event: Event) -> None:
-        if event.event == "ejected":
-            stage.service.mark(event.node, "down", reason="ejected")
-            stage.balancer.status()
-
-    stage.balancer.subscribe(listener)
-    stage.does["n1"] = refused
-    stage.calls(3)
-    assert stage.states()["n1"] == "down"
-
-
-def test_a_listener_that_raises_hurts_nobody(caplog: pytest.LogCaptureFixture):
-    stage = Stage(3)
-    stage.balancer.subscribe(lambda event: 1 // 0)
-    stage.does["n1"] = refused
-    assert sum(stage.calls(6).values()) == 7
-    assert "ZeroDivisionError" in caplog.text
-    assert stage.happened("ejected")
 
 
 # -- the errors

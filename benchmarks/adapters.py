@@ -1,0 +1,94 @@
+"""What the middleware adds to a request: tiny apps of each framework, called in this process as a server would."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from benchmarks import apps
+from benchmarks.report import Report, micros
+from benchmarks.timing import Effort, Run, awaits, calls, race
+
+HEADER, VALUE = "x-request-timeout-ms", "2000"
+SCOPE = {
+    "type": "http",
+    "asgi": {"version": "3.0"},
+    "http_version": "1.1",
+    "method": "GET",
+    "scheme": "http",
+    "path": "/",
+    "raw_path": b"/",
+    "query_string": b"",
+    "root_path": "",
+    "headers": [(b"host", b"localhost"), (HEADER.encode(), VALUE.encode())],
+    "client": ("127.0.0.1", 1),
+    "server": ("127.0.0.1", 80),
+}
+READ = "a request that brings a deadline, to a view that returns a few bytes and calls nothing"
+
+
+def run(effort: Effort) -> list[Report]:
+    """Measure every framework that is installed."""
+    rows: list[tuple[str, ...]] = []
+    notes = [READ]
+    with asyncio.Runner() as runner:
+        asgi = partial(_asgi, runner=runner)
+        for name, pair, drive in (
+            ("Starlette, ASGI", apps.starlette_apps, asgi),
+            ("werkzeug, WSGI", apps.werkzeug_apps, _wsgi),
+            ("Flask, WSGI", apps.flask_apps, _wsgi),
+            ("Django, WSGI, sync view", apps.django_wsgi_apps, _wsgi),
+            ("Django, ASGI, async view", apps.django_asgi_apps, asgi),
+        ):
+            try:
+                without, balanced = pair()
+            except ImportError as error:
+                notes.append(f"{name}: left out, as {error.name} is not installed")
+            else:
+                rows.append((name, *_compare(drive(without), drive(balanced), effort)))
+    return [Report("A request through the middleware, µs", ("", "without", "with", "added"), rows, notes)]
+
+
+def _compare(without: Run, balanced: Run, effort: Effort) -> tuple[str, str, str]:
+    times = race({"without": without, "with": balanced}, effort)
+    added = times.difference("with", "without")
+    return micros(times.median("without")), micros(times.median("with")), micros(added)
+
+
+def _asgi(app: Callable[..., Awaitable[None]], runner: asyncio.Runner) -> Run:
+    async def send(message: Mapping[str, Any]) -> None:
+        if message.get("status", 200) != 200:
+            raise RuntimeError(f"the app failed: {message}")
+
+    async def request() -> None:
+        asked = False
+
+        async def receive() -> dict[str, object]:
+            nonlocal asked
+            if asked:
+                await asyncio.get_running_loop().create_future()  # the client waits, and does not hang up
+            asked = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        await app(dict(SCOPE), receive, send)
+
+    return awaits(request, runner)
+
+
+def _wsgi(app: Callable[..., Iterable[bytes]]) -> Run:
+    from werkzeug.test import create_environ
+
+    environ = create_environ("/", headers={HEADER: VALUE})
+
+    def start_response(status: str, headers: object, exc_info: object = None) -> None:
+        if not status.startswith("200"):
+            raise RuntimeError(f"the app failed: {status}")
+
+    def request() -> None:
+        body = app(dict(environ), start_response)
+        b"".join(body)
+        close = getattr(body, "close", None)
+        if close is not None:
+            close()
+
+    return calls(request)

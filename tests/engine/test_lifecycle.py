@@ -1,0 +1,141 @@
+"""The life of a balancer, and who hears of what happens in it."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+import balancemw
+from balancemw import (
+    Balancer,
+    Event,
+    Node,
+)
+from tests.engine.stage import Stage, refused
+
+
+def of(*hosts: str, **more: Any) -> dict[str, Any]:
+    return {"services": {"s": {"nodes": [f"http://{host}:80" for host in hosts], **more}}}
+
+
+# -- its life
+
+
+def test_making_a_balancer_opens_nothing():
+    files, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
+    balancer = Balancer(of("a", "b", probe=True))
+    balancer.call("s")(lambda node: None)
+    balancer["s"].attempts()
+    assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == (files, threads)
+
+
+def test_importing_the_package_opens_nothing():
+    program = (
+        "import os, threading; before = len(os.listdir('/proc/self/fd')); import balancemw, balancemw.monitor;"
+        "print(len(os.listdir('/proc/self/fd')) - before, threading.active_count())"
+    )
+    fresh = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert fresh.stdout.split() == ["0", "1"]
+
+
+def test_it_may_be_closed_twice_and_calls_still_work():
+    stage = Stage(2)
+    stage.balancer.close()
+    stage.balancer.close()
+    assert stage.call().status_code == 200
+    stage.balancer.start()
+    assert stage.call().status_code == 200
+    stage.balancer.start()
+    stage.balancer.close()
+
+
+def test_as_a_context_manager():
+    with Balancer(of("a")) as balancer:
+        assert isinstance(balancer, Balancer)
+        assert balancer.call("s")(lambda node: node.host)() == "a"
+    assert balancer.call("s")(lambda node: node.host)() == "a"
+
+    def fail() -> None:
+        with Balancer(of("a")):
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError):
+        fail()
+
+
+async def test_as_an_async_context_manager():
+    async with Balancer(of("a")) as balancer:
+        assert isinstance(balancer, Balancer)
+        assert balancer.call("s")(lambda node: node.host)() == "a"
+    with pytest.raises(KeyError):
+        async with balancer:
+            raise KeyError("mine")
+
+
+def test_one_balancer_serves_threads_and_event_loops():
+    balancer = Balancer(of("a"))
+
+    @balancer.call("s")
+    async def call(node: Node) -> str:
+        await asyncio.sleep(0)
+        return node.host
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda _: asyncio.run(call()), range(20))) == ["a"] * 20
+
+
+# -- listeners
+
+
+def test_listeners_hear_events_until_they_unsubscribe():
+    stage = Stage(2)
+    heard: list[Event] = []
+    unsubscribe = stage.balancer.subscribe(heard.append)
+    stage.service.mark("n0:80", "down", reason="maintenance")
+    unsubscribe()
+    unsubscribe()
+    stage.service.clear("n0:80")
+    assert [(each.event, each.node, each.service, each.source, each.reason) for each in heard] == [
+        ("down", "n0:80", "s", "operator", "maintenance")
+    ]
+    assert [each.event for each in stage.events] == ["down", "cleared"]
+
+
+def test_events_are_frozen_numbered_and_dated():
+    stage = Stage(2)
+    stage.all(refused)
+    stage.calls(1)
+    first, *others = stage.events
+    assert [each.id for each in stage.events] == list(range(first.id, first.id + len(others) + 1))
+    assert abs(first.time - balancemw.balancer.time.time()) < 3600
+    assert {each.fault for each in stage.happened("failed")} == {"refused"}
+    with pytest.raises(AttributeError):
+        first.event = "other"  # type: ignore[misc]
+
+
+def test_a_listener_may_call_back():
+    stage = Stage(3)
+
+    def listener(event: Event) -> None:
+        if event.event == "ejected":
+            stage.service.mark(event.node, "down", reason="ejected")
+            stage.balancer.status()
+
+    stage.balancer.subscribe(listener)
+    stage.does["n1"] = refused
+    stage.calls(3)
+    assert stage.states()["n1"] == "down"
+
+
+def test_a_listener_that_raises_hurts_nobody(caplog: pytest.LogCaptureFixture):
+    stage = Stage(3)
+    stage.balancer.subscribe(lambda event: 1 // 0)
+    stage.does["n1"] = refused
+    assert sum(stage.calls(6).values()) == 7
+    assert "ZeroDivisionError" in caplog.text
+    assert stage.happened("ejected")
