@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import inf
 
 from balancemw.context import BOUND, REQUEST, Bound, Clock, time_left
-from balancemw.errors import DeadlineExceeded
+from balancemw.errors import DeadlineExceeded, NoNodeAvailable
 from balancemw.fault import Fault, Kind, classify
 from balancemw.peer import Peer
 from balancemw.pool import Pool
@@ -130,7 +130,11 @@ class Call:
             return attempt
         if self._terms.clock() >= self.deadline:
             raise self._too_late() from self._error
-        return Try(self._terms, self._key, self.deadline, self._tried)
+        try:
+            return Try(self._terms, self._key, self.deadline, self._tried)
+        except NoNodeAvailable as error:
+            self._recount(self._story, error)
+            raise error from self._error
 
     def succeed(self, attempt: Try) -> None:
         """The try was answered well."""
@@ -181,14 +185,17 @@ class Call:
 
     def tell(self, error: BaseException) -> None:
         """Note the earlier tries on the exception that the caller gets."""
-        for line in self._story[:-1]:
-            error.add_note(line)
+        self._recount(self._story[:-1], error)
 
     def _too_late(self) -> DeadlineExceeded:
         error = DeadlineExceeded(f"the time to call service {self._terms.pool.name!r} is up")
-        for line in self._story:
-            error.add_note(line)
+        self._recount(self._story, error)
         return error
+
+    @staticmethod
+    def _recount(story: list[str], error: BaseException) -> None:
+        for line in story:
+            error.add_note(line)
 
 
 def leave(token: Token[Bound | None]) -> None:

@@ -6,11 +6,10 @@ try that succeeds touches no retry machinery at all.
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from functools import partial, wraps
 from math import inf
-from types import CoroutineType
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
 from balancemw.call import Call, Terms, Try, leave, timeout_of
@@ -187,10 +186,12 @@ def _after_error(call: Call, attempt: Try, error: BaseException) -> float | None
 
 
 def _after_result(call: Call, attempt: Try, result: object) -> float | None:
-    if isinstance(result, CoroutineType):
+    if isinstance(result, Coroutine):  # or what aiohttp makes of one, ready for `async with`
         result.close()
         call.fail(attempt, Fault(Kind.APPLICATION, "returned a coroutine"), None)
-        raise TypeError("a balanced function that is not `async def` returned a coroutine: nobody would await it")
+        raise TypeError(
+            "a balanced function that is not `async def` returned a coroutine: make it `async def` and await there"
+        )
     fault = call.judge(result, None)
     if fault is None:
         call.succeed(attempt)
@@ -218,4 +219,8 @@ async def _discard_async(result: object) -> None:
 
 def as_decorator(terms: Terms | Callable[[], Terms], key: Key) -> Decorator:
     """The decorator that balances a function on `terms`."""
-    return cast(Decorator, lambda function: decorate(function, terms, key))
+
+    def decorator(function: Callable[..., Any]) -> Callable[..., Any]:
+        return decorate(function, terms, key)
+
+    return cast(Decorator, decorator)

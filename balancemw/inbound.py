@@ -16,6 +16,7 @@ from balancemw.events import LOG
 
 ATTEMPT_COUNT = "x-envoy-attempt-count"
 
+_BLANK = " \t"  # the only blanks around a value (RFC 9110, 5.6.3): what else strip() takes away is not well formed
 _MILLISECONDS = re.compile(r"[0-9]{1,12}", re.ASCII)
 _GRPC_TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])", re.ASCII)
 _GRPC_UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
@@ -57,7 +58,7 @@ def _seconds(name: str, value: str | None) -> float | None:
     """The time a deadline header grants; None when it is absent or malformed."""
     if value is None:
         return None
-    value = value.strip()
+    value = value.strip(_BLANK)
     if name == "grpc-timeout":
         found = _GRPC_TIMEOUT.fullmatch(value)
         return int(found[1]) * _GRPC_UNITS[found[2]] if found else None
@@ -65,7 +66,7 @@ def _seconds(name: str, value: str | None) -> float | None:
 
 
 def _is_retry(value: str | None) -> bool:
-    return value is not None and _MILLISECONDS.fullmatch(value.strip()) is not None and int(value) > 1
+    return value is not None and _MILLISECONDS.fullmatch(value.strip(_BLANK)) is not None and int(value) > 1
 
 
 def conclude(request: Request) -> None:

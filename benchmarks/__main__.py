@@ -23,6 +23,8 @@ def main(arguments: list[str] | None = None) -> None:
         if name not in NAMES:
             parser.error(f"no benchmark {name!r} (known: {', '.join(NAMES)})")
     console, began = Console(), time.perf_counter()
+    if not console.is_terminal:
+        console = Console(width=120)  # a file has room for whole tables
     for name in options.names or NAMES:
         for report in import_module(f"benchmarks.{name}").run(QUICK if options.quick else FULL):
             show(report, console)

@@ -91,8 +91,8 @@ def run(effort: Effort) -> list[Report]:
         times = race({name: calls(each) for name, each in contenders.items()}, effort)
         reports = [_report("A sync call", times, list(contenders), 5, missing)]
 
-        ours = {"balanced": balanced(nothing_on_async), "balanced, with a response": balanced(answer_of_async)}
-        contenders, missing = _contenders(nothing_async, ours, ASYNC_PEERS)
+        ours_async = {"balanced": balanced(nothing_on_async), "balanced, with a response": balanced(answer_of_async)}
+        contenders, missing = _contenders(nothing_async, ours_async, ASYNC_PEERS)
         with asyncio.Runner() as runner:
             times = race({name: awaits(each, runner) for name, each in contenders.items()}, effort)
         reports.append(_report("An async call", times, list(contenders), 6, missing))

@@ -1,7 +1,7 @@
 """Balancers to measure: nodes that nobody ever connects to, and no output of their log."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from balancemw import Balancer
@@ -13,14 +13,14 @@ def urls(count: int) -> list[str]:
 
 
 @contextmanager
-def balancer_of(count: int, **service: object) -> Iterator[Balancer]:
+def balancer_of(count: int, **service: object) -> Generator[Balancer]:
     """A balancer of one service, called "service", with `count` nodes and the settings `service`."""
     with _silence(), Balancer({"services": {"service": {"nodes": urls(count), **service}}}) as balancer:
         yield balancer
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def _silence() -> Generator[None]:
     """Log records are made, as in an app that keeps a log, but go nowhere."""
     log, handler = logging.getLogger("balancemw"), logging.NullHandler()
     propagate, log.propagate = log.propagate, False

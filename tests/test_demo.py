@@ -7,8 +7,11 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +26,8 @@ ROOT = Path(__file__).parent.parent
 KEPT = Outcome(reads=1000, orders=100, retries=10, allowed=300.0, out_after=0.1, back_after=1.0)
 
 
-def start(app: str, directory: Path, *, pace: float = 0.3, settings: str = "") -> "subprocess.Popen[str]":
+@contextmanager
+def running(app: str, directory: Path, *, pace: float = 0.3, settings: str = "") -> Iterator["subprocess.Popen[str]"]:
     """The demo as a process of its own; `settings` are added to those of its app."""
     program = (
         "import sys; from balancemw.demo import main, processes; "
@@ -31,9 +35,12 @@ def start(app: str, directory: Path, *, pace: float = 0.3, settings: str = "") -
     )
     paths = os.pathsep.join([str(ROOT), str(ROOT / "adapters")])
     env = {**os.environ, "PYTHONPATH": paths, "TMPDIR": str(directory)}
-    return subprocess.Popen(
-        [sys.executable, "-c", program], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", program], env=env, **pipes) as demo:
+        try:
+            yield demo
+        finally:
+            demo.kill()
 
 
 def left_running(directory: Path) -> list[str]:
@@ -59,8 +66,8 @@ def check_nothing_is_left(directory: Path) -> None:
 
 @pytest.mark.parametrize("app", ["starlette", "flask", "django"])
 def test_promise_is_kept_by_each_app(app: str, tmp_path: Path) -> None:
-    demo = start(app, tmp_path)
-    said, complaints = demo.communicate(timeout=100)
+    with running(app, tmp_path) as demo:
+        said, complaints = demo.communicate(timeout=100)
     assert (demo.returncode, complaints) == (0, ""), said
     assert "attempt_timeout = 1" in said
     text = " ".join(said.split())  # as it was before it was wrapped
@@ -78,8 +85,8 @@ def test_promise_is_kept_by_each_app(app: str, tmp_path: Path) -> None:
 
 def test_app_that_does_not_fail_over_breaks_the_promise(tmp_path: Path) -> None:
     no_retries = '[services.inventory.strategy]\nname = "round_robin"\n[services.inventory.retry]\nattempts = 1\n'
-    demo = start("starlette", tmp_path, pace=0.1, settings=no_retries)
-    said, complaints = demo.communicate(timeout=100)
+    with running("starlette", tmp_path, pace=0.1, settings=no_retries) as demo:
+        said, complaints = demo.communicate(timeout=100)
     assert (demo.returncode, complaints) == (1, ""), said
     assert "! a read failed at" in said
     assert "PROMISE BROKEN: not so: no caller of an idempotent call saw an error" in " ".join(said.split())
@@ -96,42 +103,45 @@ def wait_for_load(demo: "subprocess.Popen[str]") -> None:
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_signal_ends_it_and_all_that_it_started(number: signal.Signals, status: int, tmp_path: Path) -> None:
-    demo = start("flask", tmp_path)
-    wait_for_load(demo)
-    demo.send_signal(number)
-    _, complaints = demo.communicate(timeout=30)
+    with running("flask", tmp_path) as demo:
+        wait_for_load(demo)
+        demo.send_signal(number)
+        _, complaints = demo.communicate(timeout=30)
     assert (demo.returncode, complaints) == (status, "")
     check_nothing_is_left(tmp_path)
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc to see what is left running")
 def test_what_it_started_ends_with_it_even_if_it_is_killed(tmp_path: Path) -> None:
-    demo = start("flask", tmp_path)
-    wait_for_load(demo)
-    assert len(left_running(tmp_path)) >= len(("demo", "two replicas", "two replicas", "gunicorn", "its worker"))
-    demo.kill()
-    demo.communicate()
+    with running("flask", tmp_path) as demo:
+        wait_for_load(demo)
+        assert len(left_running(tmp_path)) >= len(("demo", "a replica", "another", "gunicorn", "its worker"))
+        demo.kill()
+        demo.communicate()
     give_up = time.monotonic() + 30
     while left_running(tmp_path) and time.monotonic() < give_up:
         time.sleep(0.1)
     assert left_running(tmp_path) == []
 
 
-def test_reader_that_goes_away_ends_it(tmp_path: Path) -> None:
-    demo = start("starlette", tmp_path)
-    assert demo.stdout is not None
-    demo.stdout.readline()
-    demo.stdout.close()
-    assert demo.stderr is not None
-    assert demo.stderr.read() == ""
-    assert demo.wait(timeout=30) == 1
-    demo.stderr.close()
+@pytest.mark.parametrize("heard", ["its first line", "its first step"])
+def test_reader_that_goes_away_ends_it(heard: str, tmp_path: Path) -> None:
+    with running("starlette", tmp_path) as demo:
+        assert demo.stdout is not None
+        assert demo.stderr is not None
+        if heard == "its first line":
+            demo.stdout.readline()
+        else:
+            wait_for_load(demo)
+        demo.stdout.close()
+        complaints = demo.stderr.read()
+        assert (demo.wait(timeout=30), complaints) == (1, "")
     check_nothing_is_left(tmp_path)
 
 
 def test_app_that_does_not_start_is_told(tmp_path: Path) -> None:
-    demo = start("starlette", tmp_path, settings="surprise = 1\n")
-    _, complaints = demo.communicate(timeout=60)
+    with running("starlette", tmp_path, settings="surprise = 1\n") as demo:
+        _, complaints = demo.communicate(timeout=60)
     assert demo.returncode == 1
     assert "The app did not start" in complaints
     assert "surprise" in complaints

@@ -6,10 +6,12 @@ from functools import cache, partial
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.apps import apps
 from django.core.signals import got_request_exception
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
+from balancemw.balancer import install_lazily
 from balancemw.errors import BalanceError
 from balancemw.inbound import conclude, open_request, problem_of
 from balancemw_django.own import balancer
@@ -36,6 +38,8 @@ class BalanceMiddleware:
 
     def __init__(self, get_response: GetResponse) -> None:
         balancer()  # wrong settings are told when the server starts, not by each of its requests
+        if not apps.is_installed("balancemw_django"):  # else that has been done, and the project may have its own since
+            install_lazily(balancer)
         self._get_response: Callable[[HttpRequest], Any] = get_response
         self._async = iscoroutinefunction(get_response)  # pyright: ignore[reportDeprecated]  knows what asgiref marked
         if self._async:

@@ -5,7 +5,7 @@ import os
 from django.conf import settings
 from django.core.signals import setting_changed
 
-from balancemw.balancer import Balancer, install_lazily
+from balancemw.balancer import Balancer
 from balancemw.errors import SettingsError
 from balancemw.settings import Settings
 
@@ -32,9 +32,7 @@ def balancer() -> Balancer:
 def _make() -> Balancer:
     # No lock: a process forked while another thread holds it would wait for ever. Of two made at once one is dropped,
     # which is free, as a balancer opens nothing before its first call.
-    made = _made.setdefault(SETTING, Balancer(loaded()))
-    install_lazily(balancer)
-    return made
+    return _made.setdefault(SETTING, Balancer(loaded()))
 
 
 def origin() -> str:

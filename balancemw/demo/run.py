@@ -24,7 +24,7 @@ APPS = {
 }
 """Of each app: the framework, its server, and what has to be installed."""
 
-START, STORY, LAST = 14.0, 51.0, 5.0
+START, STORY, LAST = 14.0, 48.0, 5.0
 """Seconds in which the app has to answer, the story to end (both from the beginning), and then the last requests."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -99,6 +99,10 @@ async def _perform(stage: Stage, view: View, app: str, pace: float) -> bool:
     except asyncio.CancelledError:
         if caught:
             raise Stopped(caught[0]) from None
+        raise
+    except ExceptionGroup as group:
+        if group.subgroup(BrokenPipeError) is not None:
+            raise BrokenPipeError from None
         raise
     view.end(outcome)
     return outcome.held

@@ -139,7 +139,7 @@ class Scene:
             until = ends[0] if ends else None
             self.seen[name] = Seen(node["state"], until, node["weight"], node["calls"], node["in_flight"])
             if (former, node["state"]) == ("slow_start", "up"):
-                self.say("good", f"{name} carries its full share again")
+                self.say("good", f"{name} is at its full weight again")
 
     # -- what can be asked of it
 

@@ -1,16 +1,18 @@
 """``consistent_hash``: the same key goes to the same node, in every process, while the node is there.
 
-A ring of points (Karger et al., "Consistent hashing and random trees", 1997): each node owns `POINTS` of them per
-unit of weight, a key belongs to the next point. A node that is out keeps its points and is passed over, so it moves
-its own keys and no others, and comes back to exactly those. An index over the ring makes the look-up O(1).
+A ring of points (Karger et al., "Consistent hashing and random trees", 1997), `POINTS` for each node, whatever its
+weight. A key belongs to the node that it reaches first going round at the speed of that node's weight. Where the
+points lie depends on the node alone, so one that leaves, or whose weight changes, moves its own keys and no others,
+and one that is out is passed over and comes back to exactly those it had. That the next points of the nodes lie at
+exponentially distributed distances makes the shares those of the weights, as in weighted rendezvous hashing
+(Thaler and Ravishankar, 1998). An index over the ring makes the look-up O(1).
 """
 
 from array import array
 from collections.abc import Sequence
 from hashlib import blake2b, shake_128
-from math import log2
+from math import inf
 from random import Random
-from statistics import median
 from sys import byteorder
 
 from balancemw.load import Load
@@ -50,8 +52,10 @@ class _Ring:
 
     def __init__(self, peers: Sequence[Load]) -> None:
         self._index = {id(peer): i for i, peer in enumerate(peers)}
-        low, scale = max(1, len(peers)).bit_length(), _scale(peers)
-        owned = sorted(point << low | i for i, peer in enumerate(peers) for point in _points(peer, scale))
+        heaviest = max((peer.weight for peer in peers), default=1.0)
+        self._slowness = array("d", (heaviest / peer.weight for peer in peers))
+        low = max(1, len(peers)).bit_length()
+        owned = sorted(point << low | i for i, peer in enumerate(peers) for point in _points(peer))
         self._ring = array("I", (half for mark in owned for half in (mark >> low, mark & ((1 << low) - 1))))
         self._bucket = _BITS - max(1, len(owned)).bit_length()
         self._start = self._first_of_each_bucket()
@@ -72,28 +76,30 @@ class _Ring:
         return out
 
     def find(self, key: str, out: bytearray) -> int:
-        """The index of the peer that `key` belongs to."""
+        """The index of the peer that `key` belongs to; at least one is not `out`."""
         place = int.from_bytes(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=4).digest(), "big") & _MASK
-        ring, end = self._ring, len(self._ring)
+        ring, slowness, end = self._ring, self._slowness, len(self._ring)
         i = self._start[place >> self._bucket]
         while i < end and ring[i] < place:
             i += 2
-        if i == end:
-            i = 0
-        while out[ring[i + 1]]:
-            i = i + 2 if i + 2 < end else 0
-        return ring[i + 1]
+        owner, least, last = -1, inf, place + _MASK
+        while True:
+            if i == end:
+                i, place, last = 0, place - _MASK - 1, last - _MASK - 1
+            distance = ring[i] - place
+            if distance >= least or (ring[i] > last and owner >= 0):
+                return owner  # nobody further on can be nearer, or all have been seen
+            who = ring[i + 1]
+            if not out[who]:
+                reach = distance * slowness[who]
+                if reach < least:
+                    owner, least = who, reach
+            i += 2
 
 
-def _points(peer: Load, scale: float) -> list[int]:
-    amount = max(1, round(peer.weight * scale))
+def _points(peer: Load) -> list[int]:
     points = array("I")
-    points.frombytes(shake_128(peer.node.url.encode()).digest(amount * points.itemsize))
+    points.frombytes(shake_128(peer.node.url.encode()).digest(POINTS * points.itemsize))
     if byteorder == "big":  # every machine must come to the same ring
         points.byteswap()
     return [point & _MASK for point in points]
-
-
-def _scale(peers: Sequence[Load]) -> float:
-    """Points per unit of weight: a power of two, so that one node more or less hardly ever moves the others' points."""
-    return POINTS / 2.0 ** round(log2(median(peer.weight for peer in peers))) if peers else 0.0

@@ -232,6 +232,12 @@ def test_one_balancer_serves_the_process(site: ModuleType) -> None:
     assert own() is own() is process.current()
 
 
+def test_a_balancer_that_the_project_configures_itself_is_for_calls_outside_of_requests(site: ModuleType) -> None:
+    process.configure({"services": {"inventory": {"nodes": ["http://c:3"], "timeout": None}}})
+    assert under_wsgi("/sync/show").body.startswith("a:1 ")
+    assert site.stock() == "c:3"
+
+
 def test_calls_outside_of_requests_find_the_balancer(site: ModuleType) -> None:
     assert site.stock() == "a:1"
     with override_settings(BALANCEMW={"services": {"inventory": {"nodes": ["http://b:2"]}}}):

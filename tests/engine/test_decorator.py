@@ -1,19 +1,17 @@
-"""What may be decorated, what is refused, and which wishes are taken."""
+"""What may be decorated, what is refused, and how it is then called."""
 
 import asyncio
 import functools
 import inspect
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
-import tenacity
 
-from balancemw import Balancer, Node, RetryPolicy, UnknownService
+from balancemw import Node
 from tests.engine.clock import virtual_run
-from tests.engine.stage import Answer, Stage, refused, reset
+from tests.engine.stage import Answer, Stage
 
 
 @pytest.fixture
@@ -254,9 +252,29 @@ def test_what_cannot_be_called_is_refused(stage: Stage, thing: Any):
         stage.balancer.call("s")(thing)
 
 
-def test_a_sync_function_that_returns_a_coroutine_is_told_what_is_wrong(stage: Stage):
+class Request(Coroutine[Any, Any, str]):
+    """What aiohttp's `ClientSession.get` returns: a coroutine that is entered with `async with`, too."""
+
+    def __init__(self, inner: Coroutine[Any, Any, str]) -> None:
+        self._inner = inner
+
+    def send(self, value: Any) -> Any:
+        return self._inner.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._inner.throw(*error)
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def __await__(self) -> Any:
+        return self._inner.__await__()
+
+
+@pytest.mark.parametrize("wrap", [lambda coroutine: coroutine, Request], ids=["coroutine", "request"])
+def test_a_sync_function_that_returns_a_coroutine_is_told_what_is_wrong(stage: Stage, wrap: Callable[..., Any]):
     def forgot(node: Node) -> Any:
-        return asynchronous(node, "sku", 1)
+        return wrap(asynchronous(node, "sku", 1))
 
     with pytest.raises(TypeError, match="coroutine"):
         stage.balancer.call("s", idempotent=True)(forgot)()
@@ -275,74 +293,3 @@ def test_a_response_that_can_be_used_in_with_is_a_result_like_any_other(stage: S
     response = Response(200)
     assert stage.balancer.call("s")(lambda node: response)() is response
     assert not response.closed
-
-
-# -- what it is told
-
-
-def test_an_unknown_service_is_refused_at_decoration_with_a_hint():
-    balancer = Balancer({"services": {"inventory": {"nodes": ["http://a:1"]}}})
-    with pytest.raises(UnknownService, match=r"'inventry'.*did you mean 'inventory'"):
-        balancer.call("inventry")
-
-
-@pytest.mark.parametrize(
-    ("wishes", "problem"),
-    [
-        ({"timeout": 0}, "timeout"),
-        ({"timeout": -1}, "timeout"),
-        ({"timeout": float("nan")}, "timeout"),
-        ({"timeout": float("inf")}, "timeout"),
-        ({"attempts": 0}, "attempts"),
-        ({"attempts": 1.5}, "attempts"),
-        ({"attempts": 2, "retry": RetryPolicy(2)}, "attempts= and retry="),
-    ],
-)
-def test_wishes_that_make_no_sense_are_refused_at_once(stage: Stage, wishes: dict[str, Any], problem: str):
-    with pytest.raises(ValueError, match=problem):
-        stage.balancer.call("s", **wishes)
-    with pytest.raises(ValueError, match=problem):
-        stage.service.attempts(**wishes)
-
-
-def test_a_policy_of_no_attempts_is_refused():
-    with pytest.raises(ValueError, match="attempts"):
-        RetryPolicy(0)
-
-
-@pytest.mark.parametrize("wish", [{"attempts": 2}, {"retry": RetryPolicy(2)}])
-def test_attempts_are_tries_in_all(stage: Stage, wish: dict[str, Any]):
-    stage.all(refused)
-    stage.calls(1, **wish)
-    assert len(stage.sent) == 2
-
-
-def test_a_policy_stops_and_waits_as_tenacity_says(stage: Stage):
-    stage.all(reset)
-    policy = RetryPolicy(stop=tenacity.stop_after_attempt(5), wait=tenacity.wait_incrementing(start=1, increment=2))
-    stage.calls(1, idempotent=True, retry=policy)
-    assert len(stage.sent) == 5
-    assert stage.clock.slept == [1, 3, 5, 7]
-
-
-def test_a_policys_wait_is_kept_even_where_nothing_was_sent(stage: Stage):
-    stage.all(refused)
-    stage.calls(1, retry=RetryPolicy(3, wait=tenacity.wait_fixed(2)))
-    assert stage.clock.slept == [2, 2]
-
-
-def test_tenacity_sees_the_attempts_and_outcomes(stage: Stage):
-    seen = []
-
-    def stop(state: tenacity.RetryCallState) -> bool:
-        assert state.outcome is not None
-        failed = state.outcome.failed
-        seen.append((state.attempt_number, type(state.outcome.exception()) if failed else state.outcome.result()))
-        return state.attempt_number == 3
-
-    answer = Answer(503)
-    script: deque[object] = deque([ConnectionResetError(104, "lost"), answer, TimeoutError("late")])
-    stage.all(script.popleft)
-    with pytest.raises(TimeoutError):
-        stage.call(idempotent=True, retry=RetryPolicy(stop=stop))
-    assert seen == [(1, ConnectionResetError), (2, answer), (3, TimeoutError)]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from balancemw import NoNodeAvailable
 from balancemw.context import Request, enter_request
 from tests.engine.stage import FAULTS, Answer, Stage, refused, reset
 
@@ -246,6 +247,20 @@ def test_the_clients_own_error_goes_up_when_nobody_is_left_to_try():
     with pytest.raises(ConnectionRefusedError):
         stage.call()
     assert len(stage.sent) == 1
+
+
+def test_nodes_that_are_all_taken_out_during_the_wait_are_missed_and_the_tries_are_told():
+    def sleep(seconds: float) -> None:
+        stage.service.mark("n0:80", "down", reason="maintenance")
+
+    stage = Stage(1)
+    stage.service._sleep = sleep
+    stage.all(refused)
+    with pytest.raises(NoNodeAvailable) as caught:
+        stage.call()
+    assert isinstance(caught.value.__cause__, ConnectionRefusedError)
+    assert caught.value.__notes__ == ["n0:80: refused, 0.010 s: ConnectionRefusedError: [Errno 111] Connection refused"]
+    assert stage.in_flight() == 0
 
 
 def test_the_clients_own_response_goes_up_unclosed_when_nobody_is_left_to_try():

@@ -1,14 +1,8 @@
 """What share of the calls a node gets that is coming back, slow, hung, or quick to fail."""
 
-import asyncio
-from collections import Counter
-from collections.abc import Callable, Coroutine
-from typing import Any
-
 import pytest
 
-from balancemw import Node
-from tests.engine.clock import virtual_run
+from tests.engine.crowd import Behaviour, Crowd, fails_at_once, hangs, is_slow
 from tests.engine.stage import Answer, Stage, refused
 
 STRATEGIES = ["random", "round_robin", "weighted_random", "weighted_round_robin", "least_requests", "peak_ewma"]
@@ -95,87 +89,33 @@ def test_retries_spare_it_too():
 # -- nodes that are sick while nothing puts them out
 
 
-class Load:
-    """Steady calls to three replicas on a simulated clock, one replica of which may be sick.
-
-    Args:
-        sick: what n0 does from second 5 on.
-    """
-
-    RATE = 200
-
-    def __init__(self, strategy: str, sick: Callable[[], Coroutine[Any, Any, object]]) -> None:
-        self.stage = Stage(3, strategy=strategy, ejection=OFF, timeout=None, attempt_timeout=10)
-        self.begun: list[tuple[float, str]] = []
-        self.ended: list[tuple[float, str]] = []
-        self._sick = sick
-
-    async def _replica(self, node: Node) -> object:
-        clock = self.stage.clock
-        self.begun.append((clock() - self._start, node.host))
-        try:
-            if node.host == "n0" and clock() - self._start >= 5:
-                return await self._sick()
-            await asyncio.sleep(0.01)
-            return Answer()
-        finally:
-            self.ended.append((clock() - self._start, node.host))
-
-    async def _run(self, seconds: float) -> None:
-        call = self.stage.balancer.call("s", attempts=1)(self._replica)
-        tasks = []
-        for _ in range(int(seconds * self.RATE)):
-            tasks.append(asyncio.create_task(call()))
-            await asyncio.sleep(1 / self.RATE)
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    def run(self, seconds: float) -> "Load":
-        self._start = self.stage.clock()
-        virtual_run(self._run(seconds), self.stage.clock)
-        assert self.stage.in_flight() == 0
-        return self
-
-    def share(self, since: float, until: float) -> float:
-        """The share of the calls begun within that time that went to n0."""
-        seen = Counter(host for at, host in self.begun if since <= at < until)
-        return seen["n0"] / seen.total()
-
-
-async def hangs() -> object:
-    await asyncio.sleep(3600)
-    raise AssertionError("nobody waits that long")
-
-
-async def fails_at_once() -> object:
-    await asyncio.sleep(0.001)
-    return Answer(503)
-
-
-async def is_slow() -> object:
-    await asyncio.sleep(0.1)
-    return Answer()
+def sick(strategy: str, does: Behaviour, *, seconds: float) -> Crowd:
+    """Calls to three nodes, none of which is ever put out; n0 is sick from second 5 on."""
+    stage = Stage(3, strategy=strategy, ejection=OFF, timeout=None, attempt_timeout=10)
+    crowd = Crowd(stage, attempts=1)
+    crowd.script = [(5, "n0", does)]
+    return crowd.run(seconds)
 
 
 @pytest.mark.parametrize("strategy", ["peak_ewma", "least_requests"])
 def test_a_hung_replica_loses_most_of_its_share_before_its_first_timeout(strategy: str):
-    load = Load(strategy, hangs).run(16)
-    assert load.share(0, 5) == pytest.approx(1 / 3, abs=0.05)
-    first_timeout = min(at for at, host in load.ended if host == "n0" and at > 5.1)
+    crowd = sick(strategy, hangs, seconds=16)
+    assert crowd.share("n0", 0, 5) == pytest.approx(1 / 3, abs=0.05)
+    first_timeout = min(end for call in crowd.calls for host, _, end in call.tries if host == "n0" and end > 5.1)
     assert first_timeout >= 15
-    assert load.share(5.5, 15) < 0.02
+    assert crowd.share("n0", 5.5, 15) < 0.02
 
 
 @pytest.mark.parametrize("strategy", ["peak_ewma", "least_requests"])
 def test_a_replica_that_fails_at_once_loses_share(strategy: str):
-    load = Load(strategy, fails_at_once).run(15)
-    assert load.share(5.5, 15) < 0.1
-    rates = {each["name"]: each["success_rate"] for each in load.stage.status()["nodes"]}
-    assert rates["n1:80"] == rates["n2:80"] == 1
+    crowd = sick(strategy, fails_at_once, seconds=15)
+    assert crowd.share("n0", 5.5, 15) < 0.1
+    assert crowd.stage.told("n1")["success_rate"] == crowd.stage.told("n2")["success_rate"] == 1
 
 
 def test_a_replica_ten_times_slower_is_left_within_half_a_second():
-    load = Load("peak_ewma", is_slow).run(12)
-    assert load.share(5.5, 12) < 0.01
+    crowd = sick("peak_ewma", is_slow, seconds=12)
+    assert crowd.share("n0", 5.5, 12) < 0.01
 
 
 @pytest.mark.parametrize("strategy", ["peak_ewma", "least_requests"])

@@ -1,0 +1,87 @@
+"""Replicas die, hang, fail and come back under load: what callers see of it, and what replicas do."""
+
+import pytest
+
+from tests.engine.crowd import Behaviour, Crowd, breaks_off, fails_at_once, hangs, is_dead, is_slow, is_well
+from tests.engine.stage import Stage
+
+STRATEGIES = ["peak_ewma", "least_requests", "round_robin", "random", "weighted_random", "weighted_round_robin"]
+
+
+def make(nodes: int = 3, *, strategy: str = "peak_ewma", idempotent: bool = True, **settings: object) -> Crowd:
+    return Crowd(Stage(nodes, strategy=strategy, **settings), idempotent=idempotent)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("sick", [is_dead, breaks_off, fails_at_once, hangs])
+def test_no_caller_sees_that_a_replica_falls_sick_and_comes_back(strategy: str, sick: Behaviour):
+    crowd = make(strategy=strategy, attempt_timeout=2)
+    crowd.script = [(3, "n0", sick), (9, "n0", is_well)]
+    crowd.run(30)
+    assert crowd.failed() == 0
+    assert crowd.share("n0", 6, 9) < 0.02
+    assert crowd.share("n0", 27, 30) > 0.2
+    assert crowd.stage.states()["n0"] == "up"
+
+
+@pytest.mark.parametrize("nodes", [2, 3, 5])
+def test_all_replicas_but_one_may_die(nodes: int):
+    crowd = make(nodes)
+    crowd.script = [(3, f"n{i}", is_dead) for i in range(1, nodes)]
+    crowd.run(15)
+    assert crowd.failed() == 0
+
+
+def test_a_dead_replica_is_no_matter_for_calls_that_are_not_idempotent():
+    crowd = make(idempotent=False)
+    crowd.script = [(3, "n0", is_dead), (9, "n0", is_well)]
+    crowd.run(20)
+    assert crowd.failed() == 0
+    assert {len(call.tries) for call in crowd.calls} == {1, 2}
+
+
+@pytest.mark.parametrize("sick", [breaks_off, fails_at_once, hangs])
+def test_calls_that_are_not_idempotent_reach_one_replica_each_and_few_of_them_the_sick_one(sick: Behaviour):
+    crowd = make(idempotent=False, attempt_timeout=2)
+    crowd.script = [(3, "n0", sick)]
+    crowd.run(10)
+    assert {len(call.tries) for call in crowd.calls} == {1}
+    assert 0 < crowd.failed() < 30
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 3])
+@pytest.mark.parametrize("sick", [is_dead, fails_at_once, breaks_off])
+def test_from_the_moment_all_are_back_no_call_fails(nodes: int, sick: Behaviour):
+    crowd = make(nodes)
+    crowd.script = [(second, f"n{i}", does) for second, does in ((3, sick), (7, is_well)) for i in range(nodes)]
+    crowd.run(14)
+    assert crowd.failed(3.1, 6.9) > 0
+    assert crowd.failed(until=2.9) == crowd.failed(since=7) == 0
+    assert set(crowd.stage.states().values()) <= {"up", "slow_start", "ejected", "trial"}
+
+
+def test_of_a_pool_that_is_down_the_first_replica_back_is_found_at_once():
+    crowd = make(3)
+    crowd.script = [(3, f"n{i}", is_dead) for i in range(3)] + [(40, "n1", is_well)]
+    crowd.run(45)
+    assert crowd.failed(since=40.5) == 0
+    assert crowd.share("n1", 40.5, 45) > 0.8
+
+
+def test_a_replica_that_never_works_is_asked_ever_more_seldom():
+    crowd = make(3)
+    crowd.script = [(0, "n0", is_dead)]
+    crowd.run(120)
+    asked = [begin for call in crowd.calls for host, begin, _ in call.tries if host == "n0"]
+    assert 3 <= len(asked) <= 10
+    gaps = [later - earlier for earlier, later in zip(asked[1:], asked[2:], strict=False)]
+    assert gaps[-1] > 2 * gaps[0]
+    assert crowd.failed() == 0
+
+
+def test_a_slow_replica_is_not_put_out():
+    crowd = make(3)
+    crowd.script = [(3, "n0", is_slow)]
+    crowd.run(15)
+    assert crowd.failed() == 0
+    assert crowd.stage.states()["n0"] == "up"
