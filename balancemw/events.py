@@ -101,7 +101,7 @@ class Events:
             return
         self._here.telling = True
         try:
-            while self.pending:
+            while True:
                 try:
                     note = self.pending.popleft()
                 except IndexError:

@@ -49,12 +49,10 @@ class Probe:
 
     Attributes:
         proven: whether any node has ever passed. Until then failures mean nothing.
-        next_due: when `due` is to be called next; infinity: not until `start`.
     """
 
     def __init__(self, pool: Pool, settings: ProbeSettings, rng: Random) -> None:
         self.proven = False
-        self.next_due = inf
         self._pool = pool
         self._settings = settings
         self._rng = rng
@@ -71,16 +69,20 @@ class Probe:
     def start(self, now: float) -> None:
         """Begin, or begin again: whatever was under way is forgotten, what was learnt is not."""
         self._running = True
-        self._queue.clear()
         for checked in self._checked.values():
             self._set_due(checked, now + self._spread())
-        self._look_at = self.next_due = now
+        self._look_at = now
 
     def stop(self) -> None:
         """Nobody checks any more, so nobody need wait for a result."""
         self._running = False
 
     # -- when
+
+    @property
+    def next_due(self) -> float:
+        """When `due` is to be asked next; infinity: not before `start`."""
+        return min(self._queue[0][0], self._look_at) if self._queue else self._look_at
 
     def due(self, now: float) -> list[Peer]:
         """The peers to be checked now; each is to be given back by `record` or `postpone`."""
@@ -94,21 +96,18 @@ class Probe:
                 checked.due = inf
                 if self._checked.get(checked.peer.node.url) is checked:
                     found.append(checked.peer)
-        self._plan()
         return found
 
     def _look_around(self, now: float) -> None:
-        """Take in what others have done: nodes that came or left, marks, ejections that will be over before long."""
+        """Take in what others have done: nodes that came or left, marks, ejections that end before the next check."""
         if self._pool.roster.peers is not self._known:
             self._join(now)
         for checked in self._checked.values():
             if checked.due < inf and self._begun_anew(checked):
                 self._set_due(checked, min(checked.due, now + self._spread()))
-            mark = checked.peer.marks.get("traffic")
-            if mark is not None and mark.kind == "ejected" and mark.until is not None and mark.until > checked.heard_at:
-                soon = max(mark.until, now)
-                if soon < checked.due < inf and soon <= self._look_at:
-                    self._set_due(checked, soon)
+            until = _ejected_until(checked.peer)
+            if until is not None and checked.heard_at < until < checked.due < inf:
+                self._set_due(checked, until)
 
     def _join(self, now: float) -> None:
         self._known = self._pool.roster.peers
@@ -127,11 +126,6 @@ class Probe:
     def _set_due(self, checked: _Checked, due: float) -> None:
         checked.due = due
         heappush(self._queue, (due, next(self._numbers), checked))
-        self.next_due = min(self.next_due, due)
-
-    def _plan(self) -> None:
-        first = self._queue[0][0] if self._queue else inf
-        self.next_due = min(first, self._look_at)
 
     def _pause(self, checked: _Checked, now: float) -> float:
         settings = self._settings
@@ -198,7 +192,8 @@ class Probe:
                 self._pool.tell("probe_proven", "probe", reason)
         if checked.mark is not None and checked.passes >= self._settings.rise:
             checked.mark = None
-            event = "cleared" if _held_otherwise(peer) else "readmitted"
+            held = _ejected_until(peer) is not None or commanded(peer.marks) is not None
+            event = "cleared" if held else "readmitted"  # others may keep it out still
             self._pool.clear(peer, "probe", now, event, f"{_checks(checked.passes)} passed")
         self._pool.probe_passed(peer, now)
 
@@ -225,24 +220,25 @@ class Probe:
 
         Not while the probe is unproven, nor when no result has come for long: then a call may find out sooner.
         """
-        checked, mark = self._find(peer), peer.marks.get("traffic")
-        if not (self.proven and self._running) or checked is None or mark is None or mark.until is None:
+        checked, until = self._find(peer), _ejected_until(peer)
+        if checked is None or until is None or not (self.proven and self._running):
             return False
         patience = _PATIENCE * (self._settings.fast_interval + self._settings.timeout)
-        return now < max(mark.until, checked.heard_at) + patience
+        return now < max(until, checked.heard_at) + patience
 
 
 def described(settings: ProbeSettings) -> str:
-    """What is checked, in words."""
+    """What is checked, in words. Without the query of a path, which may hold a secret."""
     if settings.kind == "http":
-        return f"{settings.method} {settings.path}"
+        path, question, _ = settings.path.partition("?")
+        return f"{settings.method} {path}{question and '?…'}"
     return "a TCP connection" if settings.kind == "tcp" else settings.kind
 
 
-def _held_otherwise(peer: Peer) -> bool:
-    """Whether others keep the peer out, whatever its probe says."""
+def _ejected_until(peer: Peer) -> float | None:
+    """When the ejection ends that traffic has put on the peer, if it has."""
     mark = peer.marks.get("traffic")
-    return commanded(peer.marks) is not None or (mark is not None and mark.kind == "ejected")
+    return mark.until if mark is not None and mark.kind == "ejected" else None
 
 
 def _checks(number: int) -> str:

@@ -94,6 +94,8 @@ class _Ring:
                 reach = distance * slowness[who]
                 if reach < least:
                     owner, least = who, reach
+                    if reach == distance:  # nobody is quicker
+                        return owner
             i += 2
 
 

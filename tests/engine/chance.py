@@ -19,7 +19,7 @@ def critical(freedom: int) -> float:
     """What chi-square exceeds by chance with probability `LEVEL`.
 
     One degree of freedom is a squared normal and two are an exponential. Beyond that: E. B. Wilson and M. M. Hilferty,
-    "The distribution of chi-square" (1931), which is within 1.5 % here.
+    "The distribution of chi-square" (1931), which is within 2 % here.
     """
     if freedom == 1:
         return NormalDist().inv_cdf(1.0 - LEVEL / 2.0) ** 2

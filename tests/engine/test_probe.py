@@ -3,7 +3,7 @@
 import random
 from collections.abc import Mapping
 from itertools import pairwise
-from math import ceil
+from math import ceil, inf
 
 import pytest
 from hypothesis import given, settings
@@ -218,7 +218,9 @@ def test_nothing_is_due_before_the_start_and_everything_soon_after_a_new_one():
     ward.probe.start(since)
     ward.run(1.0)
     assert {host for time, host in ward.seen if time >= since} == {"n0", "n1", "n2"}
+    assert len({time for time, _ in ward.seen if time >= since}) == 3  # spread again
     silent = Probe(ward.pool, ward.settings, random.Random(1))
+    assert silent.next_due == inf
     assert silent.due(ward.clock() + 1e6) == []
 
 
@@ -295,9 +297,10 @@ def test_all_nodes_down_leave_the_pool_failing_open():
 
 
 def test_a_probe_that_never_passed_takes_nobody_out_and_says_so_once():
-    ward = Ward(3, kind="http", path="/helthz", fall=3, interval=1)
+    ward = Ward(3, kind="http", path="/helthz", fall=3, interval=5, fast_interval=1, jitter=0)
     ward.ill = {"n0", "n1", "n2"}
     ward.run(300.0)
+    assert set(ward.gaps("n0")[2:]) == {5.0}  # nothing changes any more
     assert not any(ward.mark_of(host) for host in ward.ill)
     assert ward.available() == {"n0", "n1", "n2"}
     assert ward.events("probe_unproven", "down") == [("probe_unproven", None)]
@@ -353,6 +356,14 @@ def test_it_is_told_again_of_other_nodes_but_not_of_the_same():
     ward.ill = {"n1"}
     ward.run(20.0)
     assert len(ward.events("probe_proven")) == 1
+
+
+def test_the_query_of_a_path_may_be_a_secret():
+    ward = Ward(1, kind="http", path="/health?token=s3cret", fall=1, interval=1)
+    ward.ill = {"n0"}
+    ward.run(2.0)
+    assert "GET /health?…," in ward.told[-1].reason
+    assert "s3cret" not in str(ward.told)
 
 
 def test_a_callable_is_told_by_its_name():
@@ -433,6 +444,9 @@ def test_an_up_while_a_check_is_under_way_counts_too():
     ward.deaf = {"n0"}
     ward.run(1.0)
     ward.up("n0")
+    since = ward.clock()
+    ward.run(5.0)
+    assert not ward.times("n0", since)
     for failures in (1, 2):
         ward.probe.record(ward.peer("n0"), False, "no answer", ward.clock())
         assert ward.mark_of("n0") is None, failures
@@ -498,6 +512,8 @@ def test_when_its_time_is_over_it_is_checked_at_once_and_a_pass_readmits_it():
     assert ward.times("n0", before) == [until]
     assert ward.events("readmitted", "trial") == [("readmitted", "n0:80")]
     assert ward.available() == {"n0", "n1", "n2"}
+    ward.run(350.0)
+    assert ward.gaps("n0", before) == [100.0] * 3
 
 
 def test_until_a_probe_passes_no_call_is_its_trial():
@@ -547,6 +563,27 @@ def test_a_pool_that_is_asked_all_the_time_notices_that_the_wait_is_over():
         ward.run(0.05)
         assert ward.clock() < until + 10.0
     assert ward.clock() == pytest.approx(until + 9.0, abs=0.6)
+
+
+def test_a_check_that_is_under_way_when_its_time_is_over_is_not_begun_twice():
+    ward = proven(interval=1, fast_interval=1)
+    until = ward.eject("n0")
+    ward.deaf = {"n0"}
+    ward.run(until - ward.clock() + 5.0)
+    assert len(ward.times("n0", until - 4.0)) <= 1
+    ward.probe.record(ward.peer("n0"), True, "", ward.clock())
+    assert ward.events("readmitted") == [("readmitted", "n0:80")]
+
+
+def test_while_it_waits_it_is_checked_fast_even_if_checks_come_to_nothing():
+    ward = proven(interval=100, fast_interval=1)
+    until = ward.eject("n0")
+    ward.deaf = {"n0"}
+    ward.run(until - ward.clock())
+    for _ in range(3):
+        ward.probe.postpone(ward.peer("n0"), ward.clock())
+        ward.run(1.0)
+    assert len(ward.times("n0", until)) == 4
 
 
 def test_results_that_come_keep_it_waiting():

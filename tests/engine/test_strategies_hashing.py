@@ -94,6 +94,12 @@ class TestShares:
         for host, weight in by_weight(peers).items():
             assert counts[str(host)] / 30_000 == pytest.approx(weight / sum(weights), rel=0.35)
 
+    def test_weights_far_apart_are_no_trouble(self):
+        peers = loads([1e-9, 1.0, 1e9])
+        assert set(owners(peers)) == {"n2"}
+        assert set(owners(peers[:2], peers)) == {"n1"}
+        assert set(owners(peers[:1], peers)) == {"n0"}
+
     def test_without_a_key_any_node_that_is_there(self):
         peers = loads(4)
         pick = strategy("consistent_hash").picker(peers[1:], peers)
@@ -165,6 +171,15 @@ class TestGone:
         before = owners(peers)
         for gone in peers:
             after = owners([peer for peer in peers if peer is not gone])
+            assert moved(before, after, gone.node.host) <= 0.01
+
+    @given(st.lists(st.floats(0.01, 100.0), min_size=2, max_size=8), st.integers(0, 7))
+    def test_whatever_the_weights(self, weights: list[float], number: int):
+        peers = loads(weights)
+        gone = peers[number % len(peers)]
+        before = owners(peers, keys=KEYS[:300])
+        after = owners([peer for peer in peers if peer is not gone], keys=KEYS[:300])
+        if set(before) != {gone.node.host}:
             assert moved(before, after, gone.node.host) <= 0.01
 
     def test_one_that_comes_takes_only_what_is_its_own(self):
