@@ -95,7 +95,7 @@ class Events:
     def tell(self) -> None:
         """Tell what is pending, oldest first. Threads may share the work; each event is told once.
 
-        A listener that calls back makes news while it is told: that waits, since all must hear of causes before effects.
+        What a listener brings about by calling back waits its turn: all must hear of causes before effects.
         """
         if self._here.telling:
             return

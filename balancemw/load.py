@@ -16,7 +16,11 @@ from math import exp, log
 from balancemw.node import Node
 
 DECAY = 10.0
-"""Seconds in which a past latency or failure loses all but 1/e of its say (Finagle's ``decayTime``)."""
+"""Seconds in which a past latency loses all but 1/e of its say (Finagle's ``decayTime``)."""
+
+REVISIT = 3.0
+"""The same for failures, and for the latency of an idle node: one that is shunned is soon asked again, and then either
+does well or gives the next piece of evidence for its ejection."""
 
 KEPT = 15 / 16
 """Share of a peak that one lower sample leaves at most. By time alone a busy node, of whose many samples the highest
@@ -91,7 +95,8 @@ class Load:
 
     def penalize(self, seconds: float, now: float) -> None:
         """A call failed after `seconds` through the node's fault: how quick that was says nothing good of it."""
-        self.latency = max(self.latency or UNKNOWN, seconds)
+        if not self.latency:
+            self.latency = max(UNKNOWN, seconds)
         self.seen_at = now
         self._failures = self.failures(now) + FAILURE
         self._failed_at = now
@@ -100,8 +105,8 @@ class Load:
         """The fading penalty for failures, in calls."""
         if not self._failures:
             return 0.0
-        left = self._failures * exp((self._failed_at - now) / DECAY)
-        return left if left > 0.01 else 0.0
+        left = self._failures * exp((self._failed_at - now) / REVISIT)
+        return left if left > 0.5 else 0.0  # less than half a call must not decide between idle nodes
 
     def busyness(self, now: float) -> float:
         """The score of ``least_requests``: open calls, and failures in their measure, per weight."""
@@ -124,4 +129,4 @@ class Load:
 
     def _faded_latency(self, now: float) -> float:
         idle = now - self.seen_at - IDLE
-        return self.latency * exp(-idle / DECAY) if idle > 0.0 else self.latency
+        return self.latency * exp(-idle / REVISIT) if idle > 0.0 else self.latency

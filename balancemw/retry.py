@@ -32,7 +32,9 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         if not isinstance(self.attempts, int) or self.attempts < 1:
-            raise ValueError(f"attempts is a whole number, at least 1 as it counts the first try, not {self.attempts!r}")
+            raise ValueError(
+                f"attempts is a whole number, at least 1 as it counts the first try, not {self.attempts!r}"
+            )
         if self.stop is not None and not callable(self.stop):
             raise ValueError(f"stop is one of tenacity's objects, such as stop_after_delay(5), not {self.stop!r}")
         if self.wait is not None and not callable(self.wait):

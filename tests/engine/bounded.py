@@ -42,9 +42,8 @@ async def caught_outside(bound: Bound) -> tuple[str, int]:
         async with bound(1):
             await asyncio.sleep(5)
     except TimeoutError as error:
-        assert isinstance(error.__cause__, asyncio.CancelledError)
         await asyncio.sleep(1)
-        return "timed out", this_task().cancelling()
+        return f"timed out through {type(error.__cause__).__name__}", this_task().cancelling()
     return "not reached", -1
 
 
@@ -87,9 +86,8 @@ async def fails_by_itself(bound: Bound) -> str:
 
 
 async def timeout_of_its_own(bound: Bound) -> str:
-    async with bound(2):
-        async with asyncio.timeout(1):
-            await asyncio.sleep(5)
+    async with bound(2), asyncio.timeout(1):
+        await asyncio.sleep(5)
     return "not reached"
 
 
@@ -231,10 +229,9 @@ async def one_after_the_other(bound: Bound) -> list[str]:
 
 
 async def in_a_group(bound: Bound) -> str:
-    async with bound(1):
-        async with asyncio.TaskGroup() as group:
-            group.create_task(asyncio.sleep(5))
-            group.create_task(asyncio.sleep(9))
+    async with bound(1), asyncio.TaskGroup() as group:
+        group.create_task(asyncio.sleep(5))
+        group.create_task(asyncio.sleep(9))
     return "not reached"
 
 
@@ -244,10 +241,9 @@ async def group_fails_inside(bound: Bound) -> str:
         raise KeyError
 
     try:
-        async with bound(2):
-            async with asyncio.TaskGroup() as group:
-                group.create_task(fail())
-                await asyncio.sleep(9)
+        async with bound(2), asyncio.TaskGroup() as group:
+            group.create_task(fail())
+            await asyncio.sleep(9)
     except ExceptionGroup:
         return f"the group's error, {this_task().cancelling()} owed"
     return "not reached"
@@ -265,7 +261,7 @@ async def loop_was_blocked(bound: Bound) -> str:
 SCENARIOS: dict[Scenario, object] = {  # and what should come of each
     in_time: "done",
     too_late: TimeoutError,
-    caught_outside: ("timed out", 0),
+    caught_outside: ("timed out through CancelledError", 0),
     at_once: TimeoutError,
     long_over: TimeoutError,
     never_awaits: "done",

@@ -43,7 +43,8 @@ class Used:
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from([0.0, 0.01, 0.1, 0.25, 0.4999, 0.5, 0.7, 1.0, 3.9, 4.0, 4.6, 10.0, 60.0]) | st.floats(0.0, 12.0),
+        st.sampled_from([0.0, 0.01, 0.1, 0.25, 0.4999, 0.5, 0.7, 1.0, 3.9, 4.0, 4.6, 10.0, 60.0])
+        | st.floats(0.0, 12.0),
         st.integers(0, 60),
         st.integers(0, 30),
     ),
@@ -116,7 +117,9 @@ class TestAllowance:
             granted += used.retry(5)
         assert 35 <= granted <= 50
 
-    @pytest.mark.parametrize(("share", "floor", "granted"), [(0.0, 0.0, 0), (0.2, 0.0, 20), (0.0, 1.0, 4), (1.0, 0.0, 100)])
+    @pytest.mark.parametrize(
+        ("share", "floor", "granted"), [(0.0, 0.0, 0), (0.2, 0.0, 20), (0.0, 1.0, 4), (1.0, 0.0, 100)]
+    )
     def test_either_may_be_off(self, share: float, floor: float, granted: int):
         used = Used(share, floor)
         used.call(100)

@@ -223,7 +223,9 @@ class TestTimeOut:
         span = min(most, base * 2.0**level)
         assert span / 2 <= time_out(level, Rules(base=base, max=most), random.Random(seed)) <= span
 
-    @pytest.mark.parametrize(("level", "span"), [(0, 5.0), (1, 10.0), (2, 20.0), (5, 160.0), (6, 300.0), (7, 300.0), (99, 300.0)])
+    @pytest.mark.parametrize(
+        ("level", "span"), [(0, 5.0), (1, 10.0), (2, 20.0), (5, 160.0), (6, 300.0), (7, 300.0), (99, 300.0)]
+    )
     def test_spread_over_the_whole_half(self, level: int, span: float):
         rng = random.Random(5)
         spans = sorted(time_out(level, Rules(), rng) for _ in range(1000))

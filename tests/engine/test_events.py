@@ -15,32 +15,13 @@ from tests.engine.clock import FakeClock
 EPOCH = 1_700_000_000.0
 
 
-class Heard(logging.Handler):
-    """Keeps log records."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.records: list[logging.LogRecord] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
-
-
 @pytest.fixture
-def log() -> Iterator[Heard]:
-    handler, level = Heard(), LOG.level
-    LOG.addHandler(handler)
-    LOG.propagate = False
+def events() -> Iterator[Events]:
+    """Events that nobody but listeners wants."""
+    level = LOG.level
     LOG.setLevel(logging.CRITICAL)
-    yield handler
-    LOG.removeHandler(handler)
-    LOG.propagate = True
+    yield Events(lambda: EPOCH)
     LOG.setLevel(level)
-
-
-@pytest.fixture
-def events(log: Heard) -> Events:
-    return Events(lambda: EPOCH)
 
 
 def tell(events: Events, *names: str, service: str = "inventory") -> None:
@@ -115,7 +96,7 @@ class TestListeners:
         tell(events, "down")
         assert len(heard) == 3
 
-    def test_a_listener_that_fails_is_logged_and_hurts_nobody(self, events: Events, log: Heard):
+    def test_a_listener_that_fails_is_logged_and_hurts_nobody(self, events: Events, caplog: pytest.LogCaptureFixture):
         heard: list[Event] = []
 
         def fails(event: Event) -> None:
@@ -123,16 +104,16 @@ class TestListeners:
 
         events.subscribe(fails)
         events.subscribe(heard.append)
-        LOG.setLevel(logging.ERROR)
-        tell(events, "ejected", "down")
+        with caplog.at_level(logging.ERROR, "balancemw"):
+            tell(events, "ejected", "down")
         assert [event.event for event in heard] == ["ejected", "down"]
-        assert [record.getMessage() for record in log.records] == [
+        assert caplog.messages == [
             "a listener of balancemw failed on ejected of inventory",
             "a listener of balancemw failed on down of inventory",
         ]
-        assert all(record.levelno == logging.ERROR and record.exc_info for record in log.records)
-        assert log.records[0].exc_info is not None
-        assert str(log.records[0].exc_info[1]) == "the pager is gone"
+        assert all(record.levelno == logging.ERROR and record.exc_info for record in caplog.records)
+        assert caplog.records[0].exc_info is not None
+        assert str(caplog.records[0].exc_info[1]) == "the pager is gone"
 
     def test_an_interrupt_goes_up_and_the_rest_is_told_later(self, events: Events):
         heard: list[str] = []
@@ -218,74 +199,6 @@ class TestListeners:
         assert heard == ["up", "down"]
 
 
-class TestLog:
-    FREQUENT = ("failed",)
-    GOOD = ("trial", "readmitted", "cleared", "expired", "fail_open_ended", "probe_proven", "added", "removed", "up")
-    BAD = ("ejected", "resting", "down", "drain", "weight", "fail_open", "budget_exhausted", "probe_unproven")
-
-    @pytest.mark.parametrize(
-        ("name", "level"),
-        [
-            *((name, logging.DEBUG) for name in FREQUENT),
-            *((name, logging.INFO) for name in GOOD),
-            *((name, logging.WARNING) for name in BAD),
-        ],
-    )
-    def test_levels(self, events: Events, log: Heard, name: str, level: int):
-        LOG.setLevel(level + 1)
-        tell(events, name)
-        assert log.records == []
-        LOG.setLevel(level)
-        tell(events, name)
-        assert [record.levelno for record in log.records] == [level]
-
-    def test_fields_and_words(self, events: Events, log: Heard):
-        LOG.setLevel(logging.WARNING)
-        news = News(events, "inventory")
-        news.note("a:1", "ejected", "traffic", "100 % of 5 calls failed", fault="timeout", calls=5)
-        news.note(None, "fail_open", "pool", "all accused")
-        news.tell()
-        node, pool = log.records
-        assert node.name == "balancemw"
-        assert node.getMessage() == "inventory a:1: ejected by traffic: 100 % of 5 calls failed"
-        assert {key: vars(node)[key] for key in ("event", "service", "node", "source", "fault", "reason", "evidence")} == {
-            "event": "ejected",
-            "service": "inventory",
-            "node": "a:1",
-            "source": "traffic",
-            "fault": "timeout",
-            "reason": "100 % of 5 calls failed",
-            "evidence": {"calls": 5},
-        }
-        assert pool.getMessage() == "inventory: fail_open by pool: all accused"
-        assert vars(pool)["node"] is None
-
-    def test_listeners_hear_what_the_log_is_too_coarse_for(self, events: Events, log: Heard):
-        heard: list[Event] = []
-        events.subscribe(heard.append)
-        tell(events, "failed", "ejected")
-        assert len(heard) == 2
-        assert log.records == []
-
-
-class TestWants:
-    def test_what_nobody_would_see_is_not_even_noted(self, events: Events, log: Heard):
-        LOG.setLevel(logging.INFO)
-        assert (events.wants("failed"), events.wants("trial"), events.wants("ejected")) == (False, True, True)
-        news = News(events, "inventory")
-        news.note("a:1", "failed", "traffic")
-        assert not news.pending
-        news.note("a:1", "trial", "traffic")
-        assert len(news.pending) == 1
-
-    def test_a_listener_wants_everything(self, events: Events):
-        assert not events.wants("ejected")
-        end = events.subscribe(lambda event: None)
-        assert events.wants("failed")
-        end()
-        assert not events.wants("failed")
-
-
 class TestEvent:
     def test_frozen_hashable_and_made_for_travel(self):
         event = Event(1, EPOCH, "inventory", "a:1", "ejected", "traffic", evidence={"calls": 5})
@@ -300,7 +213,7 @@ class TestEvent:
 
 
 class TestCallingBack:
-    def test_a_listener_may_use_the_balancer_it_listens_to(self, log: Heard):
+    def test_a_listener_may_use_the_balancer_it_listens_to(self):
         settings = {"services": {"inventory": {"nodes": ["http://a:1", "http://b:1"]}}}
         balancer = Balancer(settings, clock=FakeClock(), rng=random.Random(1))
         balancer.close()  # nothing in the background

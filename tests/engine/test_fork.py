@@ -64,6 +64,11 @@ def test_another_process_id_is_noticed_without_hooks(monkeypatch: pytest.MonkeyP
     for call in open_calls:
         call.end()
     assert stage.in_flight() == 0
+    own = stage.open()
+    stage.clock.advance(1)
+    stage.call()
+    assert stage.in_flight() == 1  # the fork is over and done with
+    own.end()
 
 
 def test_hooks_reach_every_balancer_that_is_alive(monkeypatch: pytest.MonkeyPatch):

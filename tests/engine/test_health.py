@@ -1,6 +1,6 @@
 """Marks: what may be claimed, who is obeyed, and when a claim ends."""
 
-from itertools import product
+from itertools import pairwise, product
 
 import pytest
 from hypothesis import given
@@ -57,7 +57,7 @@ class TestCommanded:
     def test_automatic_sources_command_nothing(self, source: str, kind: str):
         assert commanded(marks(**{source: kind})) is None
 
-    @pytest.mark.parametrize(("higher", "lower"), list(zip(COMMANDS, COMMANDS[1:], strict=False)))
+    @pytest.mark.parametrize(("higher", "lower"), list(pairwise(COMMANDS)))
     def test_the_higher_source_is_obeyed(self, higher: str, lower: str):
         assert commanded(marks(**{higher: "drain", lower: "down"})) == "draining"
         assert commanded(marks(**{lower: "drain", higher: "down"})) == "down"
@@ -69,7 +69,7 @@ class TestWeight:
         assert weight_factor({}) == 1.0
         assert weight_factor(marks(operator="down", probe="down", traffic="ejected")) == 1.0
 
-    @pytest.mark.parametrize(("higher", "lower"), list(zip(COMMANDS, COMMANDS[1:], strict=False)))
+    @pytest.mark.parametrize(("higher", "lower"), list(pairwise(COMMANDS)))
     def test_the_highest_that_names_one(self, higher: str, lower: str):
         assert weight_factor(marks(**{lower: "weight:0.5", higher: "weight:3"})) == 3.0
         assert weight_factor(marks(**{lower: "weight:0.5", higher: "down"})) == 0.5
@@ -94,7 +94,9 @@ class TestExpiry:
 
 
 class TestCheck:
-    @pytest.mark.parametrize(("source", "kind"), [*product(COMMANDS, (*KINDS, "up")), *product(AUTOMATIC, ("down", "up"))])
+    @pytest.mark.parametrize(
+        ("source", "kind"), [*product(COMMANDS, (*KINDS, "up")), *product(AUTOMATIC, ("down", "up"))]
+    )
     def test_what_may_be_said(self, source: str, kind: str):
         check_mark(kind, source, 2.0 if kind == "weight" else None, None)
         check_mark(kind, source, 10.0 if kind == "weight" else None, 0.001)
@@ -110,7 +112,7 @@ class TestCheck:
         [
             ("gone", "operator", None, None, r"unknown kind 'gone' \(known: down, drain, weight, up\)"),
             ("ejected", "traffic", None, None, "unknown kind 'ejected'"),
-            ("down", "nobody", None, None, r"unknown source 'nobody' \(known: operator, alert, discovery, self, probe,"),
+            ("down", "nobody", None, None, r"unknown source 'nobody' \(known: operator, alert, discovery, self,"),
             ("weight", "operator", None, None, "a mark of kind 'weight' needs weight=, and no other kind takes one"),
             ("down", "operator", 2.0, None, "a mark of kind 'weight' needs weight=, and no other kind takes one"),
             ("up", "operator", 1.0, None, "a mark of kind 'weight' needs weight=, and no other kind takes one"),

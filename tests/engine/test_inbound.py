@@ -73,8 +73,10 @@ class TestDeadline:
     @pytest.mark.parametrize("name", [MILLISECONDS, ENVOY])
     @pytest.mark.parametrize(
         "value",
-        ["", " ", "-1", "+1", "1.5", "1e3", "0x10", "1_000", "1 000", "1,2", "1500ms", "inf", "nan", "１５００", "١٥٠٠", "²"]
-        + ["1" * 13, "1\n", "\n1", "\xa01", "1\x1f", "1\x00", "5S", "1500;2"],
+        [
+            *("", " ", "-1", "+1", "1.5", "1e3", "0x10", "1_000", "1 000", "1,2", "1500ms", "inf", "nan", "5S", "15;2"),
+            *("\uff11\uff15", "\u0661\u0665", "²", "1" * 13, "1\n", "\n1", "\xa01", "1\x1f", "1\x00"),
+        ],
     )
     def test_malformed_milliseconds_are_ignored(self, name: str, value: str):
         assert granted({name: value}) is None
@@ -82,7 +84,10 @@ class TestDeadline:
 
     @pytest.mark.parametrize(
         "value",
-        ["", "S", "5", "5s", "5h", "5 S", "-5S", "+5S", "1.5S", "123456789S", "5SS", "5mS", "５S", "5S\n", "\xa05S", "5S,5S"],
+        [
+            *("", "S", "5", "5s", "5h", "5 S", "-5S", "+5S", "1.5S", "123456789S", "5SS", "5mS"),
+            *("\uff15S", "5S\n", "\xa05S", "5S,5S"),
+        ],
     )
     def test_malformed_grpc_is_ignored(self, value: str):
         assert granted({GRPC: value}) is None
@@ -123,7 +128,9 @@ class TestChain:
     def test_a_retry_makes_no_retries(self, value: str):
         assert not opened({COUNT: value}).retries_allowed
 
-    @pytest.mark.parametrize("value", ["1", "0", "", "two", "-2", "+2", "2.0", "２", "2\n", "\xa02", "2,3", "9" * 13])
+    @pytest.mark.parametrize(
+        "value", ["1", "0", "", "two", "-2", "+2", "2.0", "\uff12", "2\n", "\xa02", "2,3", "9" * 13]
+    )
     def test_a_first_attempt_may_and_what_is_malformed_is_ignored(self, value: str):
         assert opened({COUNT: value}).retries_allowed
 
@@ -183,7 +190,8 @@ class TestProblems:
         }
 
     @pytest.mark.parametrize(
-        ("seconds", "header"), [(0.0, "1"), (-5.0, "1"), (1.0, "1"), (1.001, "2"), (3600.0, "3600"), (1e9, "3600"), (inf, "3600")]
+        ("seconds", "header"),
+        [(0.0, "1"), (-5.0, "1"), (1.0, "1"), (1.001, "2"), (3600.0, "3600"), (1e9, "3600"), (inf, "3600")],
     )
     def test_retry_after_is_a_whole_number_within_an_hour(self, seconds: float, header: str):
         problem = problem_of(NoNodeAvailable("none", seconds))
@@ -205,7 +213,8 @@ class TestProblems:
         assert caplog.records[0].levelno == (logging.WARNING if problem.status == 503 else logging.INFO)
 
     @pytest.mark.parametrize(
-        "error", [TimeoutError(), ConnectionRefusedError(), UnknownService("x"), SettingsError(["x"]), KeyboardInterrupt()]
+        "error",
+        [TimeoutError(), ConnectionRefusedError(), UnknownService("x"), SettingsError(["x"]), KeyboardInterrupt()],
     )
     def test_all_other_errors_are_the_apps(self, error: BaseException, caplog: pytest.LogCaptureFixture):
         assert problem_of(error) is None

@@ -261,7 +261,9 @@ class TestCost:
         begin(peer, NOW)
         assert peer.cost(NOW + 0.1) == pytest.approx(2.0 * 2)
 
-    @pytest.mark.parametrize(("idle", "share"), [(0.0, 1.0), (IDLE, 1.0), (IDLE + 5.0, exp(-0.5)), (IDLE + 30.0, exp(-3.0))])
+    @pytest.mark.parametrize(
+        ("idle", "share"), [(0.0, 1.0), (IDLE, 1.0), (IDLE + 5.0, exp(-0.5)), (IDLE + 30.0, exp(-3.0))]
+    )
     def test_an_idle_node_is_forgiven(self, idle: float, share: float):
         peer = load()
         peer.observe(4.0, NOW)

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import pickle
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -74,7 +75,7 @@ class TestUrl:
             ("http://a:-1", "a port is a number from 1 to 65535"),
             ("http://a:+80", "a port is a number from 1 to 65535"),
             ("http://a:x", "a port is a number from 1 to 65535"),
-            ("http://a:８０", "a port is a number from 1 to 65535"),
+            ("http://a:\uff18\uff10", "a port is a number from 1 to 65535"),
             ("http://a/?x=1", "a node's url has no query and no fragment"),
             ("http://a?", "a node's url has no query and no fragment"),
             ("http://a/x#y", "a node's url has no query and no fragment"),
@@ -92,9 +93,8 @@ class TestUrl:
         ],
     )
     def test_what_is_no_address_is_refused(self, url: Any, problem: str):
-        with pytest.raises(ValueError, match="^" + problem) as caught:
+        with pytest.raises(ValueError, match=f"^{re.escape(problem)}$"):
             Node(url)
-        assert str(caught.value) == problem
 
     @pytest.mark.parametrize(
         "url",
@@ -113,7 +113,7 @@ class TestUrl:
         ],
     )
     def test_a_password_is_refused_and_never_repeated(self, url: str):
-        with pytest.raises(ValueError, match="url|port") as caught:
+        with pytest.raises(ValueError, match=r"url|port") as caught:
             Node(url)
         assert SECRET not in str(caught.value)
         assert caught.value.__cause__ is None
@@ -145,7 +145,7 @@ class TestWeight:
 
     @pytest.mark.parametrize("weight", [0, -1, -0.0, float("nan"), float("inf"), float("-inf")])
     def test_other_weights_are_refused(self, weight: float):
-        with pytest.raises(ValueError, match="^weight must be above 0, got "):
+        with pytest.raises(ValueError, match=r"^weight must be above 0, got "):
             Node("http://a", weight)
 
 

@@ -53,7 +53,9 @@ class TestAttempts:
 
     @pytest.mark.parametrize("name", ["stop", "wait"])
     def test_what_is_no_condition_of_tenacitys_is_refused_at_once(self, name: str):
-        with pytest.raises(ValueError, match=f"{name} is one of tenacity's objects, such as {name}_[a-z_]+.[15]., not 3"):
+        with pytest.raises(
+            ValueError, match=f"{name} is one of tenacity's objects, such as {name}_[a-z_]+.[15]., not 3"
+        ):
             RetryPolicy(**{name: 3})
 
     def test_frozen_and_comparable(self):

@@ -144,9 +144,6 @@ class TestOut:
             assert with_all == with_some or int(with_all[1:]) not in one
 
 
-
-
-
 class TestGone:
     """A node that is removed from the service is not one of `everyone` any more."""
 

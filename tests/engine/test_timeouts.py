@@ -128,7 +128,9 @@ class TestMany:
 
     def test_a_shorter_one_that_comes_later_is_not_late(self):
         async def main() -> list[tuple[bool, float]]:
-            return await asyncio.gather(attempt(0, 100, 200), attempt(1, 5, 200), attempt(2, 1, 200), attempt(3, 1, 0.5))
+            return await asyncio.gather(
+                attempt(0, 100, 200), attempt(1, 5, 200), attempt(2, 1, 200), attempt(3, 1, 0.5)
+            )
 
         assert virtual_run(main(), FakeClock(0.0)) == [(False, 100.0), (False, 6.0), (False, 3.0), (True, 3.5)]
 
