@@ -147,11 +147,12 @@ class Balancer:
     def _housekeeping(self) -> None:
         # A fork is noticed by the process id: servers that fork in C do not run Python's at-fork hooks.
         if self._pid != os.getpid():
-            self._after_fork()
+            self.after_fork()
         if not self._closed:
             self._monitor.ensure()
 
-    def _after_fork(self) -> None:
+    def after_fork(self) -> None:
+        """Begin anew in a child process. It is noticed by itself; only a server that hides its forks need say so."""
         self._pid = os.getpid()
         self._rng.seed()  # or every worker would draw the same numbers
         self._monitor.after_fork()
@@ -234,7 +235,7 @@ def balanced(
 
 def _in_child() -> None:
     for balancer in list(_alive):
-        balancer._after_fork()
+        balancer.after_fork()
 
 
 def _at_exit() -> None:

@@ -49,7 +49,7 @@ class Terms:
     sleep: Callable[[float], object]
 
 
-class Try:
+class Try(Bound):
     """One try on one node: counted in when made, to be given back once through its pool.
 
     Args:
@@ -68,7 +68,7 @@ class Try:
         NoNodeAvailable: there is nothing to send to.
     """
 
-    __slots__ = ("clock", "deadline", "node", "peer", "started", "until")
+    __slots__ = ("deadline", "node", "peer", "started")
 
     def __init__(
         self, terms: Terms, key: str | None, deadline: float | None = None, tried: Collection[Peer] = ()

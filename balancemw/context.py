@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from math import inf
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 Clock = Callable[[], float]
 
@@ -19,17 +19,13 @@ Clock = Callable[[], float]
 _LEAST = 0.001
 
 
-class Bound(Protocol):
-    """Anything that ends at a known time: an attempt, a request, a ``deadline`` block."""
+class Bound:
+    """Anything that must be over at a known time: an attempt, a request, a ``deadline`` block.
 
-    until: float  # on `clock`; infinity: unbounded
-
-    @property
-    def clock(self) -> Clock: ...
-
-
-class Deadline:
-    """An absolute time on a clock. Immutable by convention."""
+    Attributes:
+        until: when, on `clock`; infinity: unbounded.
+        clock: seconds, like ``time.monotonic``.
+    """
 
     __slots__ = ("clock", "until")
 
@@ -49,7 +45,7 @@ class Request:
 
     __slots__ = ("balancer", "deadline", "retries_allowed")
 
-    def __init__(self, balancer: Any, *, retries_allowed: bool = True, deadline: Deadline | None = None) -> None:
+    def __init__(self, balancer: Any, *, retries_allowed: bool = True, deadline: Bound | None = None) -> None:
         self.balancer = balancer
         self.retries_allowed = retries_allowed
         self.deadline = deadline
@@ -82,7 +78,7 @@ def remaining() -> float | None:
     return None if left is None else max(left, _LEAST)
 
 
-class _Block(Deadline):
+class _Block(Bound):
     """The bound of one entered ``deadline``; it knows what held around it, since another thread may enter the same."""
 
     __slots__ = ("outer", "owner")

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from math import ceil, inf
 
 from balancemw.balancer import Balancer
-from balancemw.context import Deadline, Request
+from balancemw.context import Bound, Request
 from balancemw.errors import DeadlineExceeded, NoNodeAvailable
 from balancemw.events import LOG
 
@@ -50,7 +50,7 @@ def open_request(balancer: Balancer, header: Callable[[str], str | None]) -> Req
             granted = seconds if granted is None else min(granted, seconds)
             break
     retried = inbound.chain_stop and _is_retry(header(ATTEMPT_COUNT))
-    deadline = None if granted is None else Deadline(time.monotonic() + granted)
+    deadline = None if granted is None else Bound(time.monotonic() + granted)
     return Request(balancer, retries_allowed=not retried, deadline=deadline)
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balancemw import deadline, remaining
-from balancemw.context import BOUND, REQUEST, Deadline, Request, enter_request, time_left
+from balancemw.context import BOUND, REQUEST, Bound, Request, enter_request, time_left
 from tests.engine.clock import FakeClock, virtual_run
 
 HOUR = 3600.0
@@ -34,7 +34,7 @@ def left() -> float:
 
 
 def bound_by(clock: FakeClock, seconds: float) -> None:
-    BOUND.set(Deadline(clock() + seconds, clock))
+    BOUND.set(Bound(clock() + seconds, clock))
 
 
 class TestRemaining:
@@ -62,7 +62,7 @@ class TestRemaining:
         assert time_left(BOUND.get()) == -3.0
 
     def test_an_infinite_bound_is_none(self):
-        BOUND.set(Deadline(math.inf))
+        BOUND.set(Bound(math.inf))
         assert remaining() is None
 
 
@@ -250,7 +250,7 @@ class TestIsolation:
 class TestRequest:
     def test_entering_makes_its_deadline_the_bound(self):
         clock = FakeClock()
-        request = Request("the balancer", deadline=Deadline(clock() + 3.0, clock))
+        request = Request("the balancer", deadline=Bound(clock() + 3.0, clock))
 
         def serve() -> float | None:
             enter_request(request)
@@ -263,7 +263,7 @@ class TestRequest:
 
     def test_without_a_deadline_nothing_bounds_it(self):
         def serve() -> float | None:
-            BOUND.set(Deadline(0.0))  # of whatever ran in this context before
+            BOUND.set(Bound(0.0))  # of whatever ran in this context before
             enter_request(Request("the balancer"))
             return remaining()
 

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from balancemw import BalanceError, DeadlineExceeded, Node, deadline, remaining
-from balancemw.context import BOUND, Deadline, Request, enter_request
+from balancemw.context import BOUND, Bound, Request, enter_request
 from tests.engine.clock import virtual_run
 from tests.engine.stage import Stage, refused
 
@@ -19,7 +19,7 @@ def in_request(stage: Stage, seconds: float | None, function: Callable[[], Any])
     """What `function` returns inside an inbound request that has `seconds` left."""
 
     def serve() -> Any:
-        end = None if seconds is None else Deadline(stage.clock() + seconds, stage.clock)
+        end = None if seconds is None else Bound(stage.clock() + seconds, stage.clock)
         enter_request(Request(stage.balancer, deadline=end))
         return function()
 
@@ -227,7 +227,7 @@ def test_an_async_call_that_has_no_time_left_is_not_made():
     stage = Stage(2)
 
     async def flow() -> None:
-        BOUND.set(Deadline(stage.clock(), stage.clock))
+        BOUND.set(Bound(stage.clock(), stage.clock))
         await stage.balancer.call("s")(asyncio.sleep)()
 
     with pytest.raises(DeadlineExceeded):

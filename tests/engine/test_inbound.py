@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from balancemw import Balancer, DeadlineExceeded, NoNodeAvailable, SettingsError, UnknownService
-from balancemw.context import Deadline, Request, time_left
+from balancemw.context import Bound, Request, time_left
 from balancemw.inbound import conclude, open_request, problem_of
 from tests.engine.clock import FakeClock
 
@@ -148,7 +148,7 @@ class TestChain:
 class TestConclude:
     def test_what_goes_on_after_the_answer_has_the_time_it_needs(self):
         clock = FakeClock()
-        request = Request("a balancer", deadline=Deadline(clock() + 1.0, clock))
+        request = Request("a balancer", deadline=Bound(clock() + 1.0, clock))
         assert time_left(request.deadline) == 1.0
         conclude(request)
         assert time_left(request.deadline) is None
