@@ -15,12 +15,10 @@ from math import exp, log
 
 from balancemw.node import Node
 
-DECAY = 10.0
-"""Seconds in which a past latency loses all but 1/e of its say (Finagle's ``decayTime``)."""
-
-REVISIT = 3.0
-"""The same for failures, and for the latency of an idle node: one that is shunned is soon asked again, and then either
-does well or gives the next piece of evidence for its ejection."""
+DECAY = 3.0
+"""Seconds in which a past latency or failure loses all but 1/e of its say. Finagle's ``decayTime`` is 10, for pools of
+hundreds; of three nodes the one with the worst past gets no call at all, and must be asked again within seconds: then it
+either does well or gives the next piece of evidence for its ejection."""
 
 KEPT = 15 / 16
 """Share of a peak that one lower sample leaves at most. By time alone a busy node, of whose many samples the highest
@@ -87,6 +85,8 @@ class Load:
         else:
             self.latency = seconds
         self.seen_at = now
+        if self._failures:
+            self._failures *= 0.5
 
     def observe_at_least(self, seconds: float, now: float) -> None:
         """A call ended after `seconds` without an answer: the latency is no less than that."""
@@ -105,7 +105,7 @@ class Load:
         """The fading penalty for failures, in calls."""
         if not self._failures:
             return 0.0
-        left = self._failures * exp((self._failed_at - now) / REVISIT)
+        left = self._failures * exp((self._failed_at - now) / DECAY)
         return left if left > 0.5 else 0.0  # less than half a call must not decide between idle nodes
 
     def busyness(self, now: float) -> float:
@@ -129,4 +129,4 @@ class Load:
 
     def _faded_latency(self, now: float) -> float:
         idle = now - self.seen_at - IDLE
-        return self.latency * exp(-idle / REVISIT) if idle > 0.0 else self.latency
+        return self.latency * exp(-idle / DECAY) if idle > 0.0 else self.latency

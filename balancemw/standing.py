@@ -38,6 +38,8 @@ class Standing:
 
     def debit(self, peer: Peer, fault: Fault, started: float, now: float) -> None:
         """A call failed."""
+        seconds = round(now - started, 6)
+        self._news.note(peer.node.name, "failed", "traffic", fault.reason, fault=fault.kind, seconds=seconds)
         if fault.kind is Kind.OVERLOAD:
             self._rest(peer, fault, started, now)
         elif not fault.lowers_success_rate:
@@ -46,8 +48,6 @@ class Standing:
             peer.neutral += 1  # a straggler from before the node was readmitted
         else:
             self._blame(peer, fault, started, now)
-        seconds = round(now - started, 6)
-        self._news.note(peer.node.name, "failed", "traffic", fault.reason, fault=fault.kind, seconds=seconds)
 
     def _blame(self, peer: Peer, fault: Fault, started: float, now: float) -> None:
         peer.record.fail(now, counts=fault.counts)
