@@ -1,0 +1,48 @@
+"""The README's first example runs, and survives the loss of a replica."""
+
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parents[1] / "README.md"
+ASK = "\nprint(app.test_client().get('/hello.txt').text)\n"
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def replica(tmp_path: Path) -> Iterator[int]:
+    """The port of one replica that serves a directory with a file."""
+    (tmp_path / "hello.txt").write_text("hello")
+    port = free_port()
+    command = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "--directory", str(tmp_path)]
+    with ExitStack() as stack:
+        process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL))
+        stack.callback(process.kill)
+        for _ in range(200):
+            with closing(socket.socket()) as probe:
+                probe.settimeout(0.05)
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+        yield port
+
+
+def test_the_example_runs_and_fails_over(replica: int, tmp_path: Path) -> None:
+    code = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)[0]
+    assert len([line for line in code.splitlines() if line.strip()]) <= 12
+    dead = free_port()
+    shop = tmp_path / "shop.py"
+    shop.write_text(code.replace("8001", str(dead)).replace("8002", str(replica)) + ASK * 5)
+    ran = subprocess.run([sys.executable, shop], capture_output=True, text=True, timeout=60, check=False)
+    assert ran.stdout == "hello\n" * 5, ran.stderr
