@@ -17,8 +17,8 @@ from balancemw.node import Node
 
 DECAY = 3.0
 """Seconds in which a past latency or failure loses all but 1/e of its say. Finagle's ``decayTime`` is 10, for pools of
-hundreds; of three nodes the one with the worst past gets no call at all, and must be asked again within seconds: then it
-either does well or gives the next piece of evidence for its ejection."""
+hundreds; of three nodes the one with the worst past gets no call at all, and must be asked again within seconds: then
+it either does well or gives the next piece of evidence for its ejection."""
 
 KEPT = 15 / 16
 """Share of a peak that one lower sample leaves at most. By time alone a busy node, of whose many samples the highest
