@@ -106,7 +106,7 @@ class Call:
         first: its first try, where that was made already.
     """
 
-    __slots__ = ("_error", "_key", "_schedule", "_story", "_terms", "_tried", "deadline")
+    __slots__ = ("_began", "_error", "_key", "_schedule", "_story", "_terms", "_tried", "deadline")
 
     def __init__(self, terms: Terms, key: str | None, first: Try | None = None) -> None:
         self._terms = terms
@@ -115,6 +115,7 @@ class Call:
         self._story: list[str] = []
         self._schedule: Schedule | None = None
         self._error: BaseException | None = None
+        self._began = first.started if first else inf
         self.deadline = first.deadline if first else inf
 
     def begin(self) -> Try:
@@ -127,6 +128,7 @@ class Call:
         if not self._tried:
             attempt = Try(self._terms, self._key)
             self.deadline = attempt.deadline
+            self._began = attempt.started
             return attempt
         if self._terms.clock() >= self.deadline:
             raise self._too_late() from self._error
@@ -164,17 +166,17 @@ class Call:
 
     def delay(self, fault: Fault, result: object, error: BaseException | None) -> float | None:
         """Seconds until the next try, or None when there is to be none."""
-        terms = self._terms
+        terms, now = self._terms, self._terms.clock()
         request = REQUEST.get()
         chained = request is not None and not request.retries_allowed and not fault.unsent
         if chained or not fault.may_retry(terms.idempotent):
             return None
         if self._schedule is None:
-            self._schedule = Schedule(terms.policy, terms.jitter, time.monotonic())
+            began = time.monotonic() - (now - self._began)  # tenacity's own clock
+            self._schedule = Schedule(terms.policy, terms.jitter, began)
         delay = self._schedule.delay(result, error)
         if delay is None:
             return None
-        now = terms.clock()
         if not terms.pool.has_fresh(now, self._tried):
             delay = max(delay, terms.pool.rest_left(now))
         elif fault.unsent and terms.policy.wait is None:

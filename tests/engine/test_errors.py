@@ -72,6 +72,7 @@ class TestElsewhere:
 
     def test_retry_after(self):
         assert NoNodeAvailable().retry_after == 1.0
+        assert str(NoNodeAvailable("none left", 7.5)) == "none left"
         assert pickle.loads(pickle.dumps(NoNodeAvailable("x", 7.5))).retry_after == 7.5
 
 

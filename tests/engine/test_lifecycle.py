@@ -54,6 +54,28 @@ def test_it_may_be_closed_twice_and_calls_still_work():
     stage.balancer.close()
 
 
+def test_background_work_begins_with_the_first_call_and_ends_with_close(monkeypatch: pytest.MonkeyPatch):
+    stage, heard = Stage(2), list[str]()
+    for method in ("ensure", "stop"):
+        monkeypatch.setattr(stage.balancer._monitor, method, lambda method=method: heard.append(method))
+    stage.service.attempts()
+    assert heard == []
+    stage.call()
+    assert heard == ["ensure"]
+    stage.clock.advance(1)
+    stage.call()
+    assert heard == ["ensure", "ensure"]  # it may have died, or never have come along into this process
+    stage.balancer.close()
+    stage.clock.advance(1)
+    stage.call()
+    assert heard == ["ensure", "ensure", "stop"]
+    stage.balancer.start()
+    assert heard == ["ensure", "ensure", "stop", "ensure"]
+    with stage.balancer:
+        heard.clear()
+    assert heard == ["stop"]
+
+
 def test_as_a_context_manager():
     with Balancer(of("a")) as balancer:
         assert isinstance(balancer, Balancer)
@@ -116,6 +138,32 @@ def test_events_are_frozen_numbered_and_dated():
     assert {each.fault for each in stage.happened("failed")} == {"refused"}
     with pytest.raises(AttributeError):
         first.event = "other"  # type: ignore[misc]
+
+
+def test_events_are_told_when_they_happen_and_not_with_the_next():
+    stage = Stage(3)
+    stage.open_on("n0").end(refused)
+    assert [each.event for each in stage.events] == ["failed", "ejected"]
+    stage.clock.advance(5)
+    trial = stage.open()
+    assert stage.events[-1].event == "trial"
+    trial.end()
+    assert stage.events[-1].event == "readmitted"
+    for act in (
+        lambda: stage.service.mark("n1:80", "down", reason="?"),
+        lambda: stage.service.mark("n1:80", "up", reason="?"),
+        lambda: stage.service.mark("n1:80", "drain", source="alert", reason="?"),
+        lambda: stage.service.clear("n1:80", source="alert"),
+        lambda: stage.service.replace(["http://n0:80", "http://n1:80"]),
+    ):
+        act()
+    assert [(each.event, each.source) for each in stage.events[-5:]] == [
+        ("down", "operator"),
+        ("up", "operator"),
+        ("drain", "alert"),
+        ("cleared", "alert"),
+        ("removed", "operator"),
+    ]
 
 
 def test_a_listener_may_call_back():

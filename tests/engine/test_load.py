@@ -170,9 +170,17 @@ class TestFailures:
     def test_in_the_end_nothing_is_left(self):
         peer = load()
         peer.penalize(0.01, NOW)
-        assert peer.failures(NOW + 60.0) > 0.0
-        assert peer.failures(NOW + 80.0) == 0.0
-        assert peer.busyness(NOW + 80.0) == 0.0
+        assert peer.failures(NOW + 2 * DECAY) > 0.0
+        assert peer.failures(NOW + 8 * DECAY) == 0.0
+        assert peer.busyness(NOW + 8 * DECAY) == 0.0
+
+    def test_a_success_halves_them(self):
+        peer = load()
+        peer.penalize(0.01, NOW)
+        peer.observe(0.01, NOW)
+        assert peer.failures(NOW) == FAILURE / 2
+        peer.observe(0.01, NOW)
+        assert peer.failures(NOW + DECAY / 10) == pytest.approx(FAILURE / 4 * exp(-0.1))
 
     def test_failing_quickly_never_makes_a_node_look_quick(self):
         peer = load()
@@ -182,11 +190,12 @@ class TestFailures:
         peer.penalize(0.001, NOW + 1000.0)  # nor does a long rest before
         assert peer.latency == 0.2
 
-    def test_failing_slowly_makes_it_look_slow(self):
+    def test_how_long_a_failure_took_is_not_how_long_an_answer_takes(self):
         peer = load()
         peer.observe(0.2, NOW)
         peer.penalize(10.0, NOW)
-        assert peer.latency == 10.0
+        assert peer.latency == 0.2
+        assert peer.cost(NOW) == pytest.approx(0.2 * (1 + FAILURE))
 
     @pytest.mark.parametrize(("seconds", "latency"), [(0.001, UNKNOWN), (5.0, 5.0)])
     def test_of_a_node_that_never_answered_the_usual_is_assumed(self, seconds: float, latency: float):
@@ -262,7 +271,7 @@ class TestCost:
         assert peer.cost(NOW + 0.1) == pytest.approx(2.0 * 2)
 
     @pytest.mark.parametrize(
-        ("idle", "share"), [(0.0, 1.0), (IDLE, 1.0), (IDLE + 5.0, exp(-0.5)), (IDLE + 30.0, exp(-3.0))]
+        ("idle", "share"), [(0.0, 1.0), (IDLE, 1.0), (IDLE + DECAY / 2, exp(-0.5)), (IDLE + 3 * DECAY, exp(-3.0))]
     )
     def test_an_idle_node_is_forgiven(self, idle: float, share: float):
         peer = load()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from balancemw import RetryPolicy
 from balancemw.retry import FullJitter, Schedule
+from tests.engine.stage import Stage, unavailable
 
 ERROR = ConnectionResetError("gone")
 
@@ -175,3 +176,23 @@ class TestFullJitter:
 
     def test_seeded(self):
         assert delays(RetryPolicy(5)) == delays(RetryPolicy(5))
+
+
+class TestInCalls:
+    """The same, seen from the calls that they are for."""
+
+    @pytest.mark.parametrize(("takes", "tries"), [(30.0, 4), (99.0, 4), (101.0, 1)])
+    @pytest.mark.parametrize("loop", [False, True])
+    def test_the_time_counts_from_the_beginning_of_the_first_try(self, takes: float, tries: int, loop: bool):
+        stage = Stage(6, timeout=None, attempt_timeout=None)
+        stage.all(unavailable)
+        stage.takes = takes
+        stop = tenacity.stop_after_delay(100) | tenacity.stop_after_attempt(4)
+        wishes = {"idempotent": True, "retry": RetryPolicy(stop=stop, wait=tenacity.wait_none())}
+        if loop:
+            for attempt in stage.service.attempts(**wishes):
+                with attempt as node:
+                    attempt.observe(stage.replica(node))
+        else:
+            stage.call(**wishes)
+        assert len(stage.sent) == tries

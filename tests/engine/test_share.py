@@ -71,6 +71,20 @@ def test_where_all_are_coming_back_nobody_is_spared():
     assert stage.calls(1000)["n0"] == pytest.approx(500, abs=60)
 
 
+def test_it_is_not_spared_for_one_that_is_only_kept():
+    stage = Stage(3, strategy="random")
+    for host in ("n0", "n1", "n2"):
+        stage.does[host] = refused
+    stage.calls(30)
+    del stage.does["n1"]
+    stage.takes = 1e-6
+    while stage.states()["n1"] != "slow_start":
+        stage.calls(1)
+    seen = stage.calls(500, attempts=1)
+    assert seen["n1"] > 400
+    assert 0 < seen.total() - seen["n1"] < 100
+
+
 def test_picks_spare_it_too():
     stage = Stage(3, strategy="random")
     back(stage)

@@ -167,7 +167,7 @@ def test_a_call_begun_before_the_ejection_does_not_readmit(later: float):
     assert "n0" not in stage.available()
 
 
-@pytest.mark.parametrize("kind", [*AT_ONCE, *IN_A_ROW])
+@pytest.mark.parametrize("kind", [*AT_ONCE, *IN_A_ROW, "overload 429", "overload 503"])
 def test_a_call_begun_before_the_ejection_does_not_put_out_again(kind: str):
     stage = Stage(3)
     stragglers = [stage.open_on("n0") for _ in range(20)]
