@@ -22,7 +22,6 @@ import urllib3
 from balancemw.fault import Kind, classify
 from tests.adapters.failing_server import CA, Script, dies, serving, steps
 
-
 # -- the clients: each reads a whole answer and returns something with a status
 
 
@@ -146,7 +145,7 @@ OVERLOADED = "HTTP/1.1 503 Slow Down\r\nRetry-After: 7\r\nContent-Length: 0\r\nC
 
 PLAIN: dict[str, tuple[Script, set[Kind]]] = {
     "closes at once": (steps(), {Kind.RESET}),
-    "resets at once": (steps("abort"), {Kind.RESET, Kind.REFUSED}),  # the second where connect() itself notices
+    "resets at once": (steps("abort"), {Kind.RESET, Kind.REFUSED, Kind.CONNECT_TIMEOUT}),  # as connect() sees it
     "closes after the request": (steps("hear"), {Kind.RESET}),
     "resets after the request": (steps("hear", "abort"), {Kind.RESET}),
     "hangs": (steps("hear", "hold"), {Kind.TIMEOUT}),

@@ -213,6 +213,11 @@ def test_the_inbound_request_bounds_all_tries_together():
     assert len(stage.sent) == 3
 
 
+def test_little_time_is_still_time():
+    stage = Stage(2)
+    assert in_request(stage, 0.001, stage.balancer.call("s")(lambda node: remaining())) == pytest.approx(0.001)
+
+
 @pytest.mark.parametrize("seconds", [0, -3])
 def test_a_call_that_has_no_time_left_is_not_made(seconds: float):
     stage = Stage(2)

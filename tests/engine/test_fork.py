@@ -74,10 +74,16 @@ def test_another_process_id_is_noticed_without_hooks(monkeypatch: pytest.MonkeyP
 def test_hooks_reach_every_balancer_that_is_alive(monkeypatch: pytest.MonkeyPatch):
     stages = [Stage(2), Stage(2)]
     monkeypatch.setattr(balancer, "_alive", weakref.WeakSet(stage.balancer for stage in stages))
+    heard = list[str]()
+    for stage in stages:
+        for method in ("after_fork", "stop"):
+            monkeypatch.setattr(stage.balancer._monitor, method, lambda method=method: heard.append(method))
     calls = [stage.open() for stage in stages]
     balancer._in_child()
     assert [stage.in_flight() for stage in stages] == [0, 0]
+    assert heard == ["after_fork"] * 2
     balancer._at_exit()
+    assert heard == ["after_fork"] * 2 + ["stop"] * 2
     for call in calls:
         call.end()
     assert [stage.call().status_code for stage in stages] == [200, 200]

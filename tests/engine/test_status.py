@@ -62,6 +62,29 @@ def test_after_calls():
     assert (told["calls"], told["failures"], told["success_rate"]) == (4, 2, None)
 
 
+@pytest.mark.parametrize("kind", ["cancelled", "deadline", "timeout"])
+def test_a_call_that_ended_without_an_answer_took_at_least_so_long(kind: str):
+    stage = Stage(1)
+    stage.call()
+    call = stage.open(timeout=5.0 if kind == "deadline" else None)
+    stage.clock.advance(5)
+    call.end(FAULTS[kind])
+    assert stage.told("n0")["latency_ms"] == pytest.approx(5000)
+    call = stage.open()
+    stage.clock.advance(0.001)
+    call.end(FAULTS["cancelled"])
+    assert stage.told("n0")["latency_ms"] == pytest.approx(5000)
+
+
+def test_a_functions_own_error_says_nothing_of_how_quick_its_node_is():
+    stage = Stage(1)
+    stage.call()
+    call = stage.open()
+    stage.clock.advance(5)
+    call.end(FAULTS["application"])
+    assert stage.told("n0")["latency_ms"] == pytest.approx(10)
+
+
 def test_calls_and_failures_are_totals_that_ejection_does_not_forget():
     stage = Stage(3)
     stage.does["n0"] = refused

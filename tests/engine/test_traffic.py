@@ -175,6 +175,39 @@ def test_ejection_and_rest_never_leave_a_call_without_a_node():
         assert stage.available()
 
 
+def kept(stage: Stage) -> str:
+    """The only one of n0 and n1 that may be chosen."""
+    (host,) = stage.available() & {"n0", "n1"}
+    return host
+
+
+def test_the_least_bad_is_the_one_that_failed_least():
+    stage = Stage(4)
+    stage.fails("n0", "reset", 5)
+    stage.put_out("n2")
+    assert stage.available() == {"n1", "n3"}
+    stage.fails("n1", "refused")
+    assert kept(stage) == "n1"
+
+
+def test_resting_is_better_than_put_out_even_after_more_failures():
+    stage = Stage(4)
+    stage.put_out("n2")
+    stage.fails("n0", "reset", 4)
+    late = stage.open_on("n0")
+    stage.put_out("n1")
+    late.end(FAULTS["overload 429"])
+    assert kept(stage) == "n0"
+
+
+def test_put_out_is_better_than_failing_its_probe():
+    stage = Stage(4)
+    stage.put_out("n2")
+    stage.service.mark("n0:80", "down", source="probe", reason="3 checks failed")
+    stage.fails("n1", "reset", 5)
+    assert kept(stage) == "n1"
+
+
 # -- failing open
 
 
