@@ -35,8 +35,8 @@ class _Answer(NamedTuple):
 def judge(error: BaseException) -> Verdict:
     """What `error` says of the node, as it came out of the call. Never raises."""
     found, cause = find(type(error)), error.__cause__
-    if found.rule is None and cause is None:
-        return Verdict(Kind.APPLICATION, error, response=attribute(error, "response"))
+    if found.rule is None:
+        return Verdict(Kind.APPLICATION, error, response=attribute(error, "response") if cause is None else None)
     if cause is not None and (found.foreign or (not found.client and find(type(cause)).client)):
         return Verdict(Kind.APPLICATION, error)  # the function raised it from a client's error: it has dealt with that
     verdict, links = _open(error)

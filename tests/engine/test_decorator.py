@@ -181,7 +181,7 @@ def test_anything_that_can_be_awaited(stage: Stage, function: Callable[..., Awai
 
 
 def test_a_builtin_whose_signature_cannot_be_read(stage: Stage):
-    assert stage.balancer.call("s")(type)() is Node
+    assert stage.balancer.call("s")(getattr)("host") in ("n0", "n1", "n2")
 
 
 def test_functions_may_be_decorated_by_others_too(stage: Stage):

@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import inspect
+import socket
 
 import httpx
 import httpx2
@@ -64,6 +65,12 @@ class Unreadable(OSError):
 )
 def test_an_exception_of_the_functions_own(error, expected):
     assert kind(error) is expected
+
+
+def test_a_name_that_cannot_even_be_looked_up():
+    with pytest.raises(UnicodeError) as wrong:
+        socket.create_connection(("a" * 64 + ".invalid", 80))
+    assert kind(wrong.value) is Kind.APPLICATION
 
 
 def test_wrapped_in_circles():

@@ -271,7 +271,14 @@ class TestCost:
         assert peer.cost(NOW + 0.1) == pytest.approx(2.0 * 2)
 
     @pytest.mark.parametrize(
-        ("idle", "share"), [(0.0, 1.0), (IDLE, 1.0), (IDLE + DECAY / 2, exp(-0.5)), (IDLE + 3 * DECAY, exp(-3.0))]
+        ("idle", "share"),
+        [
+            (0.0, 1.0),
+            (IDLE, 1.0),
+            (IDLE + DECAY / 6, exp(-1 / 6)),
+            (IDLE + DECAY / 2, exp(-0.5)),
+            (IDLE + 3 * DECAY, exp(-3.0)),
+        ],
     )
     def test_an_idle_node_is_forgiven(self, idle: float, share: float):
         peer = load()
