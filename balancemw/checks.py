@@ -77,7 +77,7 @@ class Check:
                 reason = f"{_phrase(status)}, expected {self._expected()}"
                 return Outcome(False, reason, fault.kind if fault else None)
             left = _MOST_BODY
-            while left > 0 and (chunk := await answer.content.read(left)):
+            while chunk := await answer.content.read(left):
                 left -= len(chunk)
         return Outcome(True)
 

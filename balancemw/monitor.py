@@ -156,8 +156,8 @@ class _Life:
         self._thread = Thread(target=Context().run, args=(self._live,), name="balancemw-monitor", daemon=True)
 
     def alive(self) -> bool:
-        """Whether it has shown so lately. `Thread.is_alive` says yes for ever in a child forked without hooks."""
-        return time.monotonic() - self._seen_at < _DEAD_AFTER and self._pid == os.getpid()
+        """Whether it has shown so lately; that the thread exists says little."""
+        return time.monotonic() - self._seen_at < _DEAD_AFTER
 
     def begin(self) -> bool:
         """Start the thread; returns whether that was possible."""
@@ -169,7 +169,7 @@ class _Life:
 
     def end(self) -> None:
         """Wake the thread, which sees that its time is over, and wait a little for it to end."""
-        if self._pid != os.getpid():
+        if self._pid != os.getpid():  # the thread is our parent's, and `is_alive` may say here that it is alive
             return
         if self._loop is not None:
             try:

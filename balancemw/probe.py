@@ -99,7 +99,10 @@ class Probe:
         return found
 
     def _look_around(self, now: float) -> None:
-        """Take in what others have done: nodes that came or left, marks, ejections that end before the next check."""
+        """Take in what others have done: nodes that came or left, marks, ejections that end before the next check.
+
+        A node whose time out is over is checked at each look, until there is a result: fast, then, as failures are.
+        """
         if self._pool.roster.peers is not self._known:
             self._join(now)
         for checked in self._checked.values():
@@ -127,11 +130,11 @@ class Probe:
         checked.due = due
         heappush(self._queue, (due, next(self._numbers), checked))
 
-    def _pause(self, checked: _Checked, now: float) -> float:
+    def _pause(self, checked: _Checked) -> float:
         settings = self._settings
         if checked.mark is not None:
             pause = settings.fast_interval if checked.passes else settings.down_interval
-        elif 0 < checked.failures < settings.fall or checked.peer.awaits_readmission(now):
+        elif 0 < checked.failures < settings.fall:
             pause = settings.fast_interval
         else:
             pause = settings.interval
@@ -143,7 +146,7 @@ class Probe:
         """The peer's check came to nothing, through no fault of the peer's."""
         checked = self._find(peer)
         if checked is not None:
-            self._set_due(checked, now + self._pause(checked, now))
+            self._set_due(checked, now + self._pause(checked))
 
     def record(self, peer: Peer, passed: bool, reason: str, now: float, fault: str | None = None) -> None:
         """The peer passed its check or failed it.
@@ -164,7 +167,7 @@ class Probe:
             self._passed(checked, now)
         else:
             self._failed(checked, reason, now, fault)
-        self._set_due(checked, now + self._pause(checked, now))
+        self._set_due(checked, now + self._pause(checked))
 
     def _find(self, peer: Peer) -> _Checked | None:
         """What is known of `peer`; None when it has left, even if another has come under its url."""

@@ -160,7 +160,8 @@ class Roster:
                 passed.add(peer)
                 if peer in tier.trials and not (claim and claim(peer)):
                     continue
-                if tier.accepts(peer, now, self._rng, self._ramp, backed):
+                risky = bool(tried) and peer.accused  # a call that has failed once had better go to a good node
+                if not risky and tier.accepts(peer, now, self._rng, self._ramp, backed):
                     return peer
                 fallback = fallback or peer
         return fallback

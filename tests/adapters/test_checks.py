@@ -1,6 +1,7 @@
 """What a single check finds, of real servers and of callables that do what callables can do."""
 
 import asyncio
+import gc
 import resource
 import socket
 import threading
@@ -97,7 +98,7 @@ def test_a_redirect_is_an_answer_and_not_followed():
 
 def test_nothing_is_remembered_from_one_check_to_the_next():
     with serving(steps("hear", answer(200, "Set-Cookie: seen=before"))) as (server, seen):
-        url = f"http://{server}"
+        url = f"http://localhost:{server.rpartition(':')[2]}"  # cookies of bare addresses are forgotten anyway
         assert [each.passed for each in check_all(ProbeSettings(kind="http"), url, url)] == [True, True]
     assert len(seen) == 2
     assert all(b"Cookie" not in request for request in seen)
@@ -257,6 +258,31 @@ def test_a_lookup_that_hangs_is_not_begun_again_until_it_returns(kind: str, late
         runner.run(run())
 
 
+def test_a_lookup_that_fails_when_nobody_waits_any_more_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    go_on = threading.Event()
+
+    def lookup(*args: Any, **how: Any) -> Any:
+        assert go_on.wait(10)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+
+    async def run() -> None:
+        loop: Any = asyncio.get_running_loop()
+        async with open_session() as session:
+            await Check(ProbeSettings(kind="tcp", timeout=0.05))(Node("http://replica.test:80"), session)
+        go_on.set()
+        while loop._lookups:
+            await asyncio.sleep(0.001)
+
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(run())
+    gc.collect()
+    assert not caplog.records
+
+
 def test_a_lookup_that_hangs_keeps_no_loop_from_closing(monkeypatch: pytest.MonkeyPatch):
     go_on, threads = threading.Event(), list[threading.Thread]()
 
@@ -380,7 +406,7 @@ def test_a_plain_callable_runs_in_a_daemon_thread():
     assert check(URL, "tests.adapters.callables:thread_name").reason == "ValueError: balancemw-check"
 
 
-def test_a_plain_callable_that_hangs_is_not_called_again_until_it_returns():
+def test_a_plain_callable_that_hangs_is_not_called_again_until_it_returns(caplog: pytest.LogCaptureFixture):
     go_on, other = threading.Event(), "http://other:80"
     callables.ANSWERS[URL] = lambda _: go_on.wait(10)
     check = Check(ProbeSettings(kind=SYNC, timeout=0.05))
@@ -403,6 +429,7 @@ def test_a_plain_callable_that_hangs_is_not_called_again_until_it_returns():
 
     with asyncio.Runner(loop_factory=Loop) as runner:
         runner.run(run())
+    assert not caplog.records
 
 
 def test_one_that_returns_after_its_loop_is_gone_bothers_nobody():

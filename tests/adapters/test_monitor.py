@@ -18,6 +18,7 @@ import pytest
 from balancemw import Balancer, Event, monitor
 from balancemw.checks import NotMade, Outcome
 from balancemw.context import REQUEST, deadline, remaining
+from balancemw.health import Mark
 from balancemw.probe import Probe
 from tests.adapters import callables
 from tests.adapters.failing_server import serving, steps
@@ -303,6 +304,39 @@ def test_what_is_under_way_ends_with_it(replicas: Replicas):
     watched.balancer.close()
     assert not threads()
     assert not watched.told
+
+
+def test_what_one_finds_after_it_was_replaced_is_not_heeded():
+    go_on, asked, node = threading.Event(), threading.Event(), "http://one:1"
+
+    async def wait() -> bool:
+        asked.set()
+        while not go_on.is_set():
+            await monitor.asyncio.sleep(0.001)
+        return False
+
+    watched = Watched([node], kind="tests.adapters.callables:later", fall=1, timeout=PATIENCE)
+    watched.balancer.start()
+    watched.wait_until_proven()
+    callables.ANSWERS[node] = lambda _: wait()
+    assert asked.wait(PATIENCE)
+    inner: Any = watched.balancer._monitor
+    inner._life = None
+    go_on.set()
+    eventually(lambda: not threads())
+    assert not watched.told
+
+
+def test_once_it_is_stopped_no_node_waits_for_it():
+    watched = Watched(["http://one:1", "http://two:2"], kind=SYNC)
+    watched.balancer.start()
+    watched.wait_until_proven()
+    pool, now = watched.service.pool, time.monotonic()
+    (peer, _) = pool.roster.peers.values()
+    pool.mark(peer, Mark("traffic", "ejected", "for a test", now - 2.0, now + 60.0), now)
+    assert pool.must_wait(peer, now + 61.0)
+    watched.balancer.close()
+    assert not pool.must_wait(peer, now + 61.0)
 
 
 def test_a_listener_may_stop_it_from_within():
