@@ -5,7 +5,6 @@ import os
 import time
 import weakref
 from collections.abc import Coroutine, Iterable
-from contextvars import Context
 from math import inf
 from random import Random
 from threading import Lock, Thread, current_thread
@@ -152,8 +151,7 @@ class _Life:
         self._seen_at = time.monotonic()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        # A context of its own: a check must not inherit the deadline of the call that happened to be the first.
-        self._thread = Thread(target=Context().run, args=(self._live,), name="balancemw-monitor", daemon=True)
+        self._thread = Thread(target=self._live, name="balancemw-monitor", daemon=True)
 
     def alive(self) -> bool:
         """Whether it has shown so lately; that the thread exists says little."""

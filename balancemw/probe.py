@@ -101,7 +101,7 @@ class Probe:
     def _look_around(self, now: float) -> None:
         """Take in what others have done: nodes that came or left, marks, ejections that end before the next check.
 
-        A node whose time out is over is checked at each look, until there is a result: fast, then, as failures are.
+        A node whose time out is over is checked at every look, until there is a result.
         """
         if self._pool.roster.peers is not self._known:
             self._join(now)

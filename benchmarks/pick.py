@@ -11,7 +11,7 @@ from benchmarks.report import Report, micros
 from benchmarks.timing import Effort, clock, race
 
 MOST = 1.5
-KEYS = [f"key-{i}" for i in range(1024)]
+KEYS = [f"key-{i}" for i in range(10_000)]
 
 
 def run(effort: Effort) -> list[Report]:

@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -60,9 +61,16 @@ def alone() -> Iterator[None]:
 class Watched:
     """A balancer with one service, and what it told."""
 
-    def __init__(self, nodes: list[str], *, clock: Any = time.monotonic, **probe: object) -> None:
+    def __init__(
+        self,
+        nodes: list[str],
+        *,
+        clock: Any = time.monotonic,
+        rng: random.Random | None = None,
+        **probe: object,
+    ) -> None:
         self.settings = {"services": {"s": {"nodes": nodes, "probe": {"kind": "http", **FAST, **probe}}}}
-        self.balancer = Balancer(self.settings, clock=clock)
+        self.balancer = Balancer(self.settings, clock=clock, rng=rng)
         self.service = self.balancer["s"]
         self.told: list[Event] = []
         self.balancer.subscribe(self.told.append)
@@ -287,6 +295,31 @@ def test_stop_ends_it_and_start_begins_it_anew():
     assert not threads()
 
 
+class Eager(random.Random):
+    """Leaves nothing to chance: every check is made as early as may be."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return a
+
+
+SELDOM = {"interval": 1000, "fast_interval": 1000, "down_interval": 1000}
+
+
+def test_stop_wakes_it_from_a_long_sleep():
+    watched = Watched(["http://one:1"], kind=SYNC, rng=Eager(), jitter=0, **SELDOM)
+    watched.balancer.start()
+    watched.wait_until_proven()
+    watched.balancer.close()
+    assert not threads()
+
+
+def test_a_result_wakes_it_when_the_next_check_is_due_sooner_than_it_thought():
+    watched = Watched(["http://one:1"], kind=SYNC, rng=Eager(), jitter=1, **SELDOM)
+    watched.balancer.start()
+    eventually(lambda: callables.CALLS["http://one:1"] > 20)
+    watched.balancer.close()
+
+
 def test_stop_right_after_the_start_ends_it_too():
     watched = Watched(["http://one:1"], kind=SYNC)
     for _ in range(50):
@@ -339,7 +372,7 @@ def test_once_it_is_stopped_no_node_waits_for_it():
     assert not pool.must_wait(peer, now + 61.0)
 
 
-def test_a_listener_may_stop_it_from_within():
+def test_a_listener_may_stop_it_from_within(caplog: pytest.LogCaptureFixture):
     nodes = ["http://one:1", "http://two:2"]
     watched = Watched(nodes, kind=SYNC, fall=1)
     watched.balancer.subscribe(lambda event: watched.balancer.close())
@@ -348,6 +381,7 @@ def test_a_listener_may_stop_it_from_within():
     callables.ANSWERS[nodes[0]] = lambda _: False
     watched.wait_for("down")
     eventually(lambda: not threads())
+    assert not [record for record in caplog.records if record.levelno > logging.WARNING]
 
 
 def test_a_callable_may_stop_it_too():

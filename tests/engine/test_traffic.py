@@ -188,6 +188,17 @@ def test_the_least_bad_is_the_one_that_failed_least():
     assert kept(stage) == "n1"
 
 
+def test_who_is_the_least_bad_is_looked_at_again_every_second():
+    stage = Stage(3, ejection={"base": 300, "max": 300})
+    stage.fails("n0", "reset", 5)
+    stage.fails("n1", "refused")
+    stage.clock.advance(0.1)
+    stage.fails("n1", "reset", 8)
+    assert kept(stage) == "n1"
+    stage.clock.advance(1)
+    assert kept(stage) == "n0"
+
+
 def test_resting_is_better_than_put_out_even_after_more_failures():
     stage = Stage(3)
     stage.fails("n0", "reset", 4)

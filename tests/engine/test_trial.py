@@ -80,8 +80,12 @@ def test_its_success_readmits_with_slow_start():
     stage = Stage(3)
     stage.put_out()
     stage.clock.advance(5)
-    stage.open_on("n0").end()
+    trial = stage.open_on("n0")
+    stage.clock.advance(0.04)
+    trial.end()
     assert stage.states() == {"n0": "slow_start", "n1": "up", "n2": "up"}
+    assert stage.told("n0")["latency_ms"] == pytest.approx(40)
+    assert stage.happened("readmitted")[0].reason == "a call was answered in 0.040 s"
     assert stage.available() == {"n0", "n1", "n2"}
     assert stage.happened("readmitted")[0].source == "traffic"
     stage.clock.advance(10)
