@@ -123,6 +123,8 @@ class Load:
             age = now - self.started / calls
             if age > latency:
                 latency = age if self.latency else max(age, UNKNOWN)
+        elif not self._failures:
+            return latency / self.weight
         if self._failures:
             calls += self.failures(now)
         return latency * (calls + 1.0) / self.weight

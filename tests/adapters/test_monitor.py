@@ -768,8 +768,8 @@ def test_what_was_forgotten_in_a_fork_ends_where_it_is_not(monkeypatch: pytest.M
     inner: Any = watched.balancer._monitor
     with monkeypatch.context() as patch:
         patch.setattr(os, "getpid", lambda: -1)
+        patch.setattr(threading.Thread, "join", lambda *_: pytest.fail("waits for a thread that is not there"))
         inner._life.end()
-        assert threads()
     inner.after_fork()
     eventually(lambda: not threads())
     inner.ensure()
@@ -786,9 +786,7 @@ import balancemw.balancer
 balancemw.balancer._alive.clear()
 monitor = watched._monitor
 def code():
-    begin = time.monotonic()
     monitor.stop()
-    assert time.monotonic() - begin < 1.0
     watched.start()
     assert names()
 child(code)

@@ -149,6 +149,7 @@ def test_with_consistent_hash_a_nodes_own_keys_are_its_trial():
     stage.open(key=keys["n0"]).end(refused)
     stage.clock.advance(5)
     assert stage.open(key=keys["n1"]).node.host == "n1"
+    assert stage.service.pick(keys["n0"]).host != "n0"
     trial = stage.open(key=keys["n0"])
     assert trial.node.host == "n0"
     assert stage.open(key=keys["n0"]).node.host != "n0"
