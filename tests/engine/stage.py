@@ -45,7 +45,7 @@ FAULTS: Mapping[str, Outcome] = {
     "overload 503": lambda: Answer(503, Retry_After="7"),
     "unavailable": lambda: Answer(503),
     "server_error": lambda: Answer(500),
-    "deadline": lambda: TimeoutError("the whole call's time is up"),  # takes as long, see Stage.replica
+    "deadline": lambda: TimeoutError("the whole call's time is up"),  # if it is; else a timeout
     "cancelled": KeyboardInterrupt,
     "application": lambda: KeyError("no such product"),
 }

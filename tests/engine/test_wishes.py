@@ -1,6 +1,7 @@
 """What a decorator is told: which service, how often, how long, and after what wait."""
 
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -81,3 +82,22 @@ def test_tenacity_sees_the_attempts_and_outcomes(stage: Stage):
     with pytest.raises(TimeoutError):
         stage.call(idempotent=True, retry=RetryPolicy(stop=stop))
     assert seen == [(1, ConnectionResetError), (2, answer), (3, TimeoutError)]
+
+
+@pytest.mark.parametrize(("seconds", "tries"), [(4, 2), (6, 1)])
+@pytest.mark.parametrize("looped", [False, True])
+def test_a_policys_time_counts_from_the_first_try_on(seconds: float, tries: int, looped: bool):
+    stage = Stage(2)
+    stage.takes = seconds
+    script = deque([reset(), Answer()])
+    stage.all(script.popleft)
+    wishes = {"idempotent": True, "retry": RetryPolicy(stop=tenacity.stop_after_delay(5))}
+
+    def loop() -> None:
+        for attempt in stage.service.attempts(**wishes):
+            with attempt as node:
+                stage.replica(node)
+
+    with suppress(ConnectionResetError):
+        loop() if looped else stage.call(**wishes)
+    assert len(stage.sent) == tries
