@@ -27,7 +27,7 @@ PATIENCE = 20.0
 SETTINGS = """
 [services.inventory]
 nodes = {nodes}
-attempt_timeout = 1.0
+attempt_timeout = 2.0
 ejection = {{ base = 0.5, max = 2 }}
 """
 
