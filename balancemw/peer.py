@@ -24,7 +24,6 @@ class Peer(Load):
         rests: how often in a row it was overloaded without saying for how long.
         wins: successes in a row while it stands ejected.
         overloads, neutral: calls ended by overload, and those that say nothing of the node.
-        probed_at: when a probe last reached a verdict.
     """
 
     __slots__ = (
@@ -33,7 +32,6 @@ class Peer(Load):
         "neutral",
         "open",
         "overloads",
-        "probed_at",
         "record",
         "rests",
         "returned_at",
@@ -45,7 +43,7 @@ class Peer(Load):
         super().__init__(node)
         self.record = Record(window)
         self.marks = NO_MARKS
-        self.fresh_from = self.probed_at = float("-inf")
+        self.fresh_from = float("-inf")
         self.returned_at: float | None = None
         self.trial_at: float | None = None
         self.open = True

@@ -108,7 +108,6 @@ class Standing:
 
     def pass_probe(self, peer: Peer, now: float) -> None:
         """A probe found the node well: if its time out is over, that readmits it."""
-        peer.probed_at = now
         if peer.awaits_readmission(now) and "probe" not in peer.marks:
             self.drop(peer, "traffic", now)
             self._news.note(peer.node.name, "readmitted", "probe", "its probe passed")
