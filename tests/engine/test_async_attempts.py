@@ -62,6 +62,7 @@ def test_async_for_ends_a_try_that_takes_too_long():
     assert stage.clock() - start == pytest.approx(6)
     assert len(stage.sent) == 3
     assert len(caught.value.__notes__) == 2
+    assert isinstance(caught.value.__cause__, asyncio.CancelledError)
     assert [each["failures"] for each in stage.status()["nodes"]] == [1, 1, 1]
     assert settled(stage)
 
