@@ -5,7 +5,7 @@ Source: M. Mitzenmacher, "The power of two choices in randomized load balancing"
 The pair is drawn in random order, by one number, and the first wins a tie: equal peers are equally likely.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 
 from balancemw.load import Load
@@ -19,18 +19,7 @@ class LeastRequests:
         self._random = rng.random
 
     def picker(self, available: Sequence[Load], everyone: Sequence[Load]) -> Picker:  # noqa: ARG002
-        random, count, others = self._random, len(available), len(available) - 1
-        if not others:
-            return _only(available[0])
-        pairs = count * others
-
-        def pick(now: float, key: str | None) -> Load:  # noqa: ARG001
-            pair = int(random() * pairs)
-            i, j = pair // others, pair % others
-            one, other = available[i], available[j + (j >= i)]
-            return other if other.busyness(now) < one.busyness(now) else one
-
-        return pick
+        return _better_of_two(available, Load.busyness, self._random)
 
 
 class PeakEwma:
@@ -40,19 +29,22 @@ class PeakEwma:
         self._random = rng.random
 
     def picker(self, available: Sequence[Load], everyone: Sequence[Load]) -> Picker:  # noqa: ARG002
-        random, count, others = self._random, len(available), len(available) - 1
-        if not others:
-            return _only(available[0])
-        pairs = count * others
-
-        def pick(now: float, key: str | None) -> Load:  # noqa: ARG001
-            pair = int(random() * pairs)
-            i, j = pair // others, pair % others
-            one, other = available[i], available[j + (j >= i)]
-            return other if other.cost(now) < one.cost(now) else one
-
-        return pick
+        return _better_of_two(available, Load.cost, self._random)
 
 
-def _only(peer: Load) -> Picker:
-    return lambda _now, _key: peer
+def _better_of_two(
+    available: Sequence[Load], score: Callable[[Load, float], float], random: Callable[[], float]
+) -> Picker:
+    count, others = len(available), len(available) - 1
+    if not others:
+        only = available[0]
+        return lambda _now, _key: only
+    pairs = count * others
+
+    def pick(now: float, key: str | None) -> Load:  # noqa: ARG001
+        pair = int(random() * pairs)
+        i, j = pair // others, pair % others
+        one, other = available[i], available[j + (j >= i)]
+        return other if score(other, now) < score(one, now) else one
+
+    return pick
