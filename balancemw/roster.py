@@ -158,7 +158,9 @@ class Roster:
             backed = any(later.healthy for later in self.tiers[place + 1 :])
             while (peer := tier.choose(now, key, passed)) is not None:
                 passed.add(peer)
-                if peer in tier.trials and not (claim and claim(peer)):
+                # Asked of the peer, not of `trials`: another thread may have derived that anew since the choice.
+                on_trial = peer.awaits_readmission(now) and peer not in tier.kept
+                if on_trial and not (claim and claim(peer)):
                     continue
                 risky = bool(tried) and peer.accused  # a call that has failed once had better go to a good node
                 if not risky and tier.accepts(peer, now, self._rng, self._ramp, backed):

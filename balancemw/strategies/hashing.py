@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from hashlib import blake2b, shake_128
 from math import inf
 from random import Random
-from sys import byteorder
+from struct import unpack
 
 from balancemw.load import Load
 from balancemw.strategies import Picker
@@ -100,8 +100,6 @@ class _Ring:
 
 
 def _points(peer: Load) -> list[int]:
-    points = array("I")
-    points.frombytes(shake_128(peer.node.url.encode()).digest(POINTS * points.itemsize))
-    if byteorder == "big":  # every machine must come to the same ring
-        points.byteswap()
+    digest = shake_128(peer.node.url.encode()).digest(4 * POINTS)
+    points = unpack(f"<{POINTS}I", digest)  # of a fixed byte order: every machine must come to the same ring
     return [point & _MASK for point in points]
