@@ -1,0 +1,1 @@
+"""balancemw for aiohttp."""
