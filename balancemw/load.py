@@ -45,10 +45,11 @@ class Load:
         in_flight: calls open now.
         latency: peak EWMA of response times in seconds as of `seen_at`; 0.0 before the first call ended.
         seen_at: when the last call ended.
-        started: sum of the start times of the open calls, so that their average age costs no list.
+        started: sum of the start times of the calls that wait for an answer, so that their average age costs no list.
+        streams: those in flight that are answered and go on for as long as their callers like: they have no age.
     """
 
-    __slots__ = ("_failed_at", "_failures", "in_flight", "latency", "node", "seen_at", "started", "weight")
+    __slots__ = ("_failed_at", "_failures", "in_flight", "latency", "node", "seen_at", "started", "streams", "weight")
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -57,7 +58,7 @@ class Load:
 
     def reset(self) -> None:
         """Forget everything, as in a process that has just been forked: its parent's calls are not its own."""
-        self.in_flight = 0
+        self.in_flight = self.streams = 0
         self.started = 0.0
         self.forget()
 
@@ -69,12 +70,23 @@ class Load:
     def end(self, started: float) -> None:
         """The call that was sent at `started` is over, however it ended."""
         left = self.in_flight - 1
-        if left > 0:
+        if left > self.streams:
             self.in_flight = left
             self.started -= started
         else:  # also drops the rounding error of a long sum; never negative, even when a call outlives a fork
-            self.in_flight = 0
+            self.in_flight = self.streams
             self.started = 0.0
+
+    def hold_on(self) -> None:
+        """A stream is open, to be ended by `hang_up`."""
+        self.in_flight += 1
+        self.streams += 1
+
+    def hang_up(self) -> None:
+        """A stream is over."""
+        if self.streams:
+            self.streams -= 1
+            self.in_flight -= 1
 
     def observe(self, seconds: float, now: float) -> None:
         """A call was answered after `seconds`."""
@@ -119,11 +131,11 @@ class Load:
         if now - self.seen_at > IDLE:
             latency = self._faded_latency(now)
         calls: float = self.in_flight
-        if calls:
-            age = now - self.started / calls
+        if calls > self.streams:
+            age = now - self.started / (calls - self.streams)
             if age > latency:
                 latency = age if self.latency else max(age, UNKNOWN)
-        elif not self._failures:
+        elif not calls and not self._failures:
             return latency / self.weight
         if self._failures:
             calls += self.failures(now)

@@ -112,6 +112,17 @@ class Pool:
         if self._news.pending:
             self._news.tell()
 
+    def answered(self, peer: Peer, started: float, now: float) -> None:
+        """The call is answered well, but goes on as long as its caller likes: it stays in flight until `hang_up`."""
+        with self.lock:
+            peer.hold_on()
+        self.succeed(peer, started, now)
+
+    def hang_up(self, peer: Peer) -> None:
+        """A call that was `answered` is over."""
+        with self.lock:
+            peer.hang_up()
+
     def fail(self, peer: Peer, started: float, now: float, fault: Fault) -> None:
         """The call that `begin` counted in at `started` ended with `fault`."""
         if fault.answered and fault.kind is Kind.APPLICATION:  # what went wrong is not the node's affair

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
+from balancemw.errors import did_you_mean
 from balancemw.settings.fields import (
     STRICT,
     Count,
@@ -166,6 +167,12 @@ def _named(value: Mapping[Any, object]) -> StrategySettings:
     return StrategySettings(name, {key: option for key, option in value.items() if key != "name"})
 
 
+def _identity(value: str) -> str:
+    if value not in ("service", "node"):
+        raise ValueError(f'expected "service" or "node", got {shown(value)}{did_you_mean(value, ("service", "node"))}')
+    return value
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class ServiceSettings:
     """One service, `defaults` already merged in.
@@ -179,6 +186,8 @@ class ServiceSettings:
         ejection: when traffic takes a node out.
         probe: active checks, or None.
         slow_start: the ramp after recovery.
+        host_header: what the client adapters and checks send as ``Host``, and whose certificate TLS nodes must have:
+            ``"service"``, the service's name, or ``"node"``, the host of the node's url.
     """
 
     nodes: NodeList
@@ -189,6 +198,7 @@ class ServiceSettings:
     ejection: EjectionSettings = EjectionSettings()
     probe: Probe = None
     slow_start: SlowStartSettings = SlowStartSettings()
+    host_header: Annotated[Text, AfterValidator(_identity)] = "service"
 
 
 def _header(value: str) -> str:

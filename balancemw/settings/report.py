@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Keys that the product knows and this version does not: a "did you mean" would lead away from them.
 _LATER = {
     "": ("admin", "routes", "state"),
-    "service": ("discovery", "hedge", "host_header", "zone"),
+    "service": ("discovery", "hedge", "zone"),
     "inbound": ("report_load",),
 }
 

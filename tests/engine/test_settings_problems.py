@@ -109,7 +109,7 @@ class TestUnknownKeys:
             ({"discovery": {}}, "discovery: not supported by this version"),
             ({"hedge": None}, "hedge: not supported by this version"),
             ({"zone": "a"}, "zone: not supported by this version"),
-            ({"host_header": "node"}, "host_header: not supported by this version"),
+            ({"host_header": "nod"}, "host_header: expected \"service\" or \"node\", got 'nod'; did you mean 'node'?"),
             ({"a.b": 1}, '"a.b": unknown key'),
             ({"": 1}, '"": unknown key'),
             ({5: 1}, ": every key must be a string, got 5"),

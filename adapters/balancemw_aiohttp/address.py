@@ -1,0 +1,56 @@
+"""Where a request goes: url, host and TLS name of the try under way, while the caller's own url stays what it was."""
+
+from functools import lru_cache
+
+from aiohttp import ClientRequest
+from multidict import istr
+from yarl import URL
+
+from balancemw import Node
+from balancemw.exchange import TIMEOUT_MS, Destination
+from balancemw.inbound import ATTEMPT_COUNT
+
+COUNT, TIMEOUT = istr(ATTEMPT_COUNT), istr(TIMEOUT_MS)
+HOST = istr("Host")
+
+
+class Address:
+    """A request's address, as its caller wrote it and as each try has it.
+
+    Attributes:
+        granted: the caller's own `TIMEOUT_MS`, or None.
+    """
+
+    __slots__ = ("_destination", "_names_node", "_request", "_sni", "_url", "granted")
+
+    def __init__(self, request: ClientRequest, destination: Destination) -> None:
+        self._request = request
+        self._destination = destination
+        self._url = url = request.url
+        self._sni = request.server_hostname
+        self._names_node = destination.by_node and request.headers.get(HOST) == url.host_port_subcomponent
+        self.granted = request.headers.get(TIMEOUT)
+        if request.proxy is not None:
+            request.update_proxy(None, None, None)  # chosen by the service's name, which no proxy knows
+
+    def set(self, node: Node) -> None:
+        """Send the request to `node`."""
+        request = self._request
+        request.url = url = _at(node.url, self._url)
+        if self._names_node:
+            request.headers[HOST] = url.host_port_subcomponent or ""
+        if url.scheme == "https":
+            request.server_hostname = self._sni or self._destination.host_of(node)
+
+
+@lru_cache(maxsize=1024)  # as yarl keeps urls that are asked for again and again
+def _at(node: str, url: URL) -> URL:
+    origin = URL(node)
+    return URL.build(
+        scheme=origin.scheme,
+        host=origin.raw_host or "",
+        port=origin.explicit_port,
+        path=url.raw_path if origin.raw_path == "/" else origin.raw_path + url.raw_path,
+        query_string=url.raw_query_string,
+        encoded=True,
+    )

@@ -1,0 +1,34 @@
+"""Our errors as aiohttp's, so that what catches a failing request catches these too."""
+
+import aiohttp
+
+from balancemw.errors import DeadlineExceeded, NoNodeAvailable
+from balancemw.exchange import IDEMPOTENT
+
+
+class NoNode(NoNodeAvailable, aiohttp.ClientConnectionError):
+    """`NoNodeAvailable`, which is also an `aiohttp.ClientConnectionError`."""
+
+
+class TooLate(DeadlineExceeded, aiohttp.ServerTimeoutError):
+    """`DeadlineExceeded`, which is also an `aiohttp.ServerTimeoutError`."""
+
+
+class LastTryFailed(aiohttp.ServerConnectionError, ConnectionError):
+    """The connection of the last try was lost; the cause is aiohttp's own error.
+
+    It takes the place of `aiohttp.ServerDisconnectedError` and `aiohttp.ClientOSError`, at which a session runs its
+    middlewares once more for an idempotent method: that would double the tries.
+    """
+
+
+def conclusive(error: BaseException, method: str) -> BaseException:
+    """What to raise for `error`, so that the session takes it for the last word."""
+    again = isinstance(error, aiohttp.ClientOSError | aiohttp.ServerDisconnectedError)
+    if not again or isinstance(error, aiohttp.ClientConnectorError) or method not in IDEMPOTENT:
+        return error
+    last = LastTryFailed(*error.args)
+    for note in getattr(error, "__notes__", ()):
+        last.add_note(note)
+    last.__cause__ = error
+    return last

@@ -1,0 +1,154 @@
+"""A request that needs more than a first try with a complete answer: tries, long bodies, and answers that stream."""
+
+import asyncio
+from math import inf
+
+import aiohttp
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+
+from balancemw.call import leave
+from balancemw.context import BOUND
+from balancemw.exchange import SMALL_BODY, Exchange
+from balancemw.fault import Fault, Kind
+from balancemw.timeouts import Watch, watch
+from balancemw_aiohttp.address import Address
+from balancemw_aiohttp.body import Body
+from balancemw_aiohttp.errors import conclusive
+
+_PATIENCE = 1.0  # seconds to read the rest of a response that another one replaces
+
+
+class Sending:
+    """One request on its way, try after try.
+
+    Args:
+        request: as aiohttp made it.
+        handler: sends it.
+        exchange: its tries.
+        address: where each goes.
+    """
+
+    __slots__ = ("_address", "_body", "_exchange", "_handler", "_request", "_timer")
+
+    def __init__(
+        self, request: ClientRequest, handler: ClientHandlerType, exchange: Exchange, address: Address
+    ) -> None:
+        self._request = request
+        self._handler = handler
+        self._exchange = exchange
+        self._address = address
+        self._body = Body(request, self._progress)
+        self._timer: Watch | None = None
+
+    async def send(self) -> ClientResponse:
+        """Send it until there is an answer to give.
+
+        Raises:
+            aiohttp.ClientError: the last try's own.
+            BalanceError: there is no node, or no time left.
+        """
+        try:
+            while True:
+                attempt = self._exchange.begin()
+                self._address.set(attempt.node)
+                self._request.headers.update(self._exchange.headers(self._address.granted))
+                token = BOUND.set(attempt)
+                self._timer = None if attempt.until == inf else watch(attempt.until, attempt.clock)
+                try:
+                    response = await self._handler(self._request)
+                except BaseException as error:
+                    leave(token)
+                    await self._fail(error)
+                else:
+                    BOUND.reset(token)
+                    if self._timer is not None:
+                        self._timer.end()
+                    if await self._accept(response):
+                        return response
+        finally:
+            self._body.leave()
+
+    async def go_on(self, error: BaseException, timer: Watch | None) -> ClientResponse:
+        """As `send`, when a first try has ended with `error`."""
+        self._timer = timer
+        await self._fail(error)
+        return await self.send()
+
+    async def take(self, response: ClientResponse) -> ClientResponse:
+        """As `send`, when a first try has brought `response`."""
+        return response if await self._accept(response) else await self.send()
+
+    async def _fail(self, error: BaseException) -> None:
+        """Wait until the next try, or raise."""
+        raised, fault = self._understood(error)
+        wait = self._exchange.fail(raised, again=self._body.resendable, fault=fault)
+        if wait is None:
+            last = conclusive(raised, self._request.method)
+            raise last from last.__cause__ if last is error or last.__cause__ else error
+        await self._stop_writing()
+        await asyncio.sleep(wait)
+
+    def _understood(self, error: BaseException) -> tuple[BaseException, Fault | None]:
+        attempt = self._exchange.attempt
+        if self._timer is not None and self._timer.end(error):
+            seconds = attempt.clock() - attempt.started
+            return aiohttp.ServerTimeoutError(f"no answer from {attempt.node.name} within {seconds:.3g} s"), None
+        if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError):
+            return error, Fault(Kind.CANCELLED, "the session's own time for the request ran out")
+        return error, None
+
+    async def _accept(self, response: ClientResponse) -> bool:
+        """Whether `response` is the answer to give; if not, it is given back, and the next try is due."""
+        fault = self._exchange.refuse(response, response.status)
+        if fault is None:
+            _follow(response, self._exchange)
+            return True
+        wait = self._exchange.replace(response, fault, again=self._body.resendable)
+        if wait is None:
+            return True
+        await _release(response)
+        await self._stop_writing()
+        await asyncio.sleep(wait)
+        return False
+
+    def _progress(self) -> None:
+        until = self._exchange.progress()
+        if self._timer is not None:
+            self._timer.until = until
+
+    async def _stop_writing(self) -> None:
+        """Have the former try's writer end: two at once would share the body."""
+        self._request.terminate()
+        await self._request.close()
+
+
+def _follow(response: ClientResponse, exchange: Exchange) -> None:
+    """Let the exchange end with the response's body."""
+    connection = response.connection
+    if connection is None:  # all of it is here
+        exchange.end()
+        return
+    if response.status == 101 or response.headers.get("Content-Type", "").startswith("text/event-stream"):
+        exchange.stream()
+
+    def ended() -> None:
+        error = response.content.exception()
+        if error is None or type(error) is aiohttp.ClientConnectionError:  # the latter: its reader closed it
+            exchange.end()
+        else:
+            exchange.break_off(error)
+
+    connection.add_callback(ended)
+
+
+async def _release(response: ClientResponse) -> None:
+    """Give back the connection of a response that another one replaces: read to its end it can serve again."""
+    length = response.content_length
+    try:
+        if response.connection is not None and length is not None and length <= SMALL_BODY:
+            async with asyncio.timeout(_PATIENCE):
+                await response.read()
+    except (aiohttp.ClientError, OSError):
+        pass
+    finally:
+        response.close()

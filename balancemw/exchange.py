@@ -1,0 +1,244 @@
+"""What the client adapters share: which hosts are services, and one request of a client's over all its tries.
+
+An adapter only translates. It asks `services` whether a host is one, makes an `Exchange` of the request, sends it to
+the node of each try that `begin` gives, and says how that went: `fail` and `replace` answer whether there is another
+try, `end` or `break_off` says that the body of the answer has been read, or has not come to its end.
+
+What has its whole answer at the first try needs no `Exchange`: a `Try`, given back to its pool, is enough.
+"""
+
+from collections.abc import Mapping
+from math import inf
+
+from balancemw.balancer import Balancer
+from balancemw.call import Call, Terms, Try
+from balancemw.context import BOUND, time_left
+from balancemw.errors import BalanceError, DeadlineExceeded, NoNodeAvailable
+from balancemw.fault import Fault, Kind, classify
+from balancemw.inbound import ATTEMPT_COUNT
+from balancemw.node import Node
+from balancemw.service import Service, Wishes
+
+TIMEOUT_MS = "x-request-timeout-ms"
+
+IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
+"""Methods that do no harm when they are carried out twice (RFC 9110, 9.2.2)."""
+
+SMALL_BODY = 65536
+"""Bytes of a replaced response that are read so that its connection can serve again; beyond it is closed."""
+
+
+class Destination:
+    """A service as the client adapters see it.
+
+    Attributes:
+        name: of the service.
+        by_node: whether a replica is called by its own name rather than by the service's.
+        once, repeatable: on which terms a request is sent, if doing it twice may do harm and if not.
+    """
+
+    __slots__ = ("_statuses", "by_node", "name", "once", "repeatable")
+
+    def __init__(self, service: Service) -> None:
+        settings = service.pool.settings
+        self.name = service.name
+        self.by_node = settings.host_header == "node"
+        self._statuses = settings.retry.statuses
+        self.once = service.terms(Wishes(idempotent=False))
+        self.repeatable = service.terms(Wishes(idempotent=True))
+
+    def terms(self, method: str, idempotency_key: str | None) -> Terms:
+        """On which terms a request is sent; `method` in capitals."""
+        return self.repeatable if method in IDEMPOTENT or idempotency_key else self.once
+
+    def accepts(self, status: int) -> bool:
+        """Whether a response of this status is certainly no failure, which is all that most need to be asked."""
+        return status < 400 and status not in self._statuses
+
+    def host_of(self, node: Node) -> str:
+        """The name by which a replica is called, which its certificate must be for."""
+        return node.host if self.by_node else self.name
+
+
+def services(balancer: Balancer) -> Mapping[str, Destination]:
+    """The services by their names as hosts, which is in lower case."""
+    return {name.lower(): Destination(service) for name, service in balancer.services.items()}
+
+
+def in_dialect(error: BalanceError, no_node: type[NoNodeAvailable], too_late: type[DeadlineExceeded]) -> BalanceError:
+    """`error` as what a client's own ``except`` catches too, with all that it tells; other errors as they are.
+
+    Args:
+        error: what `Exchange` raised.
+        no_node, too_late: subclasses that are the client's as well.
+    """
+    told: BalanceError
+    if isinstance(error, NoNodeAvailable):
+        told = no_node(str(error), error.retry_after)
+    elif isinstance(error, DeadlineExceeded):
+        told = too_late(str(error))
+    else:
+        return error
+    for note in getattr(error, "__notes__", ()):
+        told.add_note(note)
+    told.__cause__ = error.__cause__
+    return told
+
+
+def milliseconds(attempt: Try, granted: str | None = None) -> str | None:
+    """How long a try may take as it begins, for `TIMEOUT_MS`; None: unbounded. `granted` counts if it is less."""
+    if attempt.until == inf:
+        return granted
+    left = int((attempt.until - attempt.started) * 1000.0) or 1
+    if granted is not None and granted.isascii() and granted.isdigit() and len(granted) < 13:
+        left = min(left, int(granted))
+    return str(left)
+
+
+class Exchange:
+    """One request, and its tries until there is an answer. Not shared between threads or tasks, but for its end.
+
+    Args:
+        destination: where it goes.
+        terms: on which terms, of the destination.
+        key: for strategies that go by key.
+        attempt: its first try, where that was made already.
+
+    Attributes:
+        attempt: the try under way, or the one whose answer is being read.
+        number: how many tries have begun.
+    """
+
+    __slots__ = ("_call", "_destination", "_key", "_open", "_outer", "_streaming", "_terms", "attempt", "number")
+
+    attempt: Try
+
+    def __init__(
+        self, destination: Destination, terms: Terms, key: str | None = None, attempt: Try | None = None
+    ) -> None:
+        self.number = 0
+        self._destination = destination
+        self._terms = terms
+        self._key = key
+        self._outer = BOUND.get()
+        self._call: Call | None = None
+        self._open: list[Try] = []  # the try to be given back, if it has not been: taken out by whoever is first
+        self._streaming = False
+        if attempt is not None:
+            self._start(attempt)
+
+    def begin(self) -> Try:
+        """The next try.
+
+        Raises:
+            NoNodeAvailable: there is nothing to send to.
+            DeadlineExceeded: the time is up.
+        """
+        return self._start(Try(self._terms, self._key) if self._call is None else self._call.begin())
+
+    def _start(self, attempt: Try) -> Try:
+        self.attempt = attempt
+        self._open = [attempt]
+        self.number += 1
+        return attempt
+
+    def headers(self, granted: str | None = None) -> tuple[tuple[str, str], ...]:
+        """What the replica is told: which try this is, and how many milliseconds it may take, if anything bounds it.
+
+        `granted`: what the caller says already of the latter; it counts if it is less.
+        """
+        count = (ATTEMPT_COUNT, str(self.number))
+        left = milliseconds(self.attempt, granted)
+        return (count,) if left is None else (count, (TIMEOUT_MS, left))
+
+    def progress(self) -> float:
+        """Part of a long request body has been sent: the settings' times bound how long nothing happens, not the whole.
+
+        What bounds it from outside, an inbound request's deadline for one, does not move. Returns when the try must be
+        over now.
+        """
+        attempt, terms = self.attempt, self._terms
+        now = attempt.clock()
+        left = time_left(self._outer)
+        attempt.deadline = now + (terms.timeout if left is None else min(terms.timeout, left))
+        attempt.until = min(now + terms.attempt_timeout, attempt.deadline)
+        if self._call is not None:
+            self._call.deadline = attempt.deadline
+        return attempt.until
+
+    # -- how a try ended
+
+    def fail(self, error: BaseException, *, again: bool, fault: Fault | None = None) -> float | None:
+        """The try failed with `error`; returns the seconds until the next one, or None when there is none.
+
+        Args:
+            error: of the client's.
+            again: whether the request's body can be sent again, as a whole.
+            fault: what is known of it that the error does not say.
+
+        Raises:
+            DeadlineExceeded: the time is up.
+        """
+        attempt = self._take()
+        call = self._remember(attempt)
+        fault = call.fail(attempt, fault or call.judge(None, error) or Fault(Kind.APPLICATION), error)
+        wait = call.delay(fault, None, error) if again else None
+        if wait is None:
+            call.tell(error)
+        return wait
+
+    def refuse(self, response: object, status: int) -> Fault | None:
+        """What is wrong with a response, by its head; None: nothing is, and its body is to be read."""
+        if self._destination.accepts(status):
+            return None
+        return classify(response, None, statuses=self._terms.pool.settings.retry.statuses)
+
+    def replace(self, response: object, fault: Fault, *, again: bool) -> float | None:
+        """The response failed by `fault`; returns the seconds until the next try, or None: it is the answer to give.
+
+        `again`: whether the request's body can be sent again, as a whole.
+
+        Raises:
+            DeadlineExceeded: the time is up.
+        """
+        attempt = self._take()
+        call = self._remember(attempt)
+        fault = call.fail(attempt, fault, None)
+        return call.delay(fault, response, None) if again else None
+
+    def stream(self) -> None:
+        """The answer has no end of its own, as an event stream or an upgraded connection: it is judged by its head."""
+        attempt = self._open[0]
+        self._streaming = True
+        self._terms.pool.answered(attempt.peer, attempt.started, attempt.clock())
+
+    def end(self) -> None:
+        """The body of the answer has been read, or its reader had enough. May be told twice, and from any thread."""
+        try:
+            attempt = self._open.pop()
+        except IndexError:
+            return
+        if self._streaming:
+            self._terms.pool.hang_up(attempt.peer)
+        else:
+            self._terms.pool.succeed(attempt.peer, attempt.started, attempt.clock())
+
+    def break_off(self, error: BaseException) -> None:
+        """The body of the answer did not come to its end. May be told twice, and from any thread."""
+        try:
+            attempt = self._open.pop()
+        except IndexError:
+            return
+        if self._streaming:
+            self._terms.pool.hang_up(attempt.peer)
+            return
+        fault = classify(None, error) or Fault(Kind.APPLICATION)
+        self._terms.pool.fail(attempt.peer, attempt.started, attempt.clock(), fault)
+
+    def _take(self) -> Try:
+        return self._open.pop()
+
+    def _remember(self, attempt: Try) -> Call:
+        if self._call is None:
+            self._call = Call(self._terms, self._key, attempt)
+        return self._call
