@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from ipaddress import ip_address
 from threading import Thread
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -37,10 +38,12 @@ class Check:
 
     Args:
         settings: its ``probe`` settings.
+        service: its name, for which a node addressed by IP must have a certificate; "": its nodes go by their own.
     """
 
-    def __init__(self, settings: ProbeSettings) -> None:
+    def __init__(self, settings: ProbeSettings, service: str = "") -> None:
         self._settings = settings
+        self._service = service
         self._since: dict[str, float] = {}  # when the callable was called that has not returned yet, by the node's url
 
     async def __call__(self, node: Node, session: aiohttp.ClientSession) -> Outcome:
@@ -70,7 +73,10 @@ class Check:
 
     async def _http(self, node: Node, session: aiohttp.ClientSession) -> Outcome:
         settings = self._settings
-        async with session.request(settings.method, node.url + settings.path, allow_redirects=False) as answer:
+        name = self._service if self._service and _is_address(node.host) else None
+        async with session.request(
+            settings.method, node.url + settings.path, allow_redirects=False, server_hostname=name
+        ) as answer:
             status = answer.status
             if not any(low <= status <= high for low, high in settings.expect):
                 fault = classify(answer, None)
@@ -140,6 +146,14 @@ async def _tcp(node: Node) -> Outcome:
     transport, _ = await loop.create_connection(asyncio.Protocol, node.host, node.port)
     transport.abort()
     return Outcome(True)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
 
 
 def _failure(error: BaseException) -> Outcome:

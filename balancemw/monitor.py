@@ -37,7 +37,9 @@ class Monitor:
     def __init__(self, pools: Iterable[Pool], *, clock: Clock, rng: Random) -> None:
         self._clock = clock
         self._probed = [
-            (Probe(pool, pool.settings.probe, rng), Check(pool.settings.probe)) for pool in pools if pool.settings.probe
+            (Probe(pool, settings, rng), Check(settings, "" if pool.settings.host_header == "node" else pool.name))
+            for pool in pools
+            if (settings := pool.settings.probe)
         ]
         self._lock = Lock()
         self._life: _Life | None = None
