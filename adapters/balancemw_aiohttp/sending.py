@@ -131,8 +131,10 @@ def _follow(response: ClientResponse, exchange: Exchange) -> None:
     if response.status == 101 or response.headers.get("Content-Type", "").startswith("text/event-stream"):
         exchange.stream()
 
+    content = response.content  # not the response, which is to go when nobody holds it any more
+
     def ended() -> None:
-        error = response.content.exception()
+        error = content.exception()
         if error is None or type(error) is aiohttp.ClientConnectionError:  # the latter: its reader closed it
             exchange.end()
         else:
