@@ -7,7 +7,8 @@ from multidict import istr
 from yarl import URL
 
 from balancemw import Node
-from balancemw.exchange import TIMEOUT_MS, Destination
+from balancemw.call import Try
+from balancemw.exchange import TIMEOUT_MS, Destination, milliseconds
 from balancemw.inbound import ATTEMPT_COUNT
 
 COUNT, TIMEOUT = istr(ATTEMPT_COUNT), istr(TIMEOUT_MS)
@@ -17,16 +18,22 @@ HOST = istr("Host")
 class Address:
     """A request's address, as its caller wrote it and as each try has it.
 
+    Args:
+        request: with the headers that it has so far.
+        url: as the caller wrote it.
+        destination: the service.
+
     Attributes:
-        granted: the caller's own `TIMEOUT_MS`, or None.
+        request: the same.
+        granted: what the caller says of `TIMEOUT_MS`, or None.
     """
 
-    __slots__ = ("_destination", "_names_node", "_request", "_sni", "_url", "granted")
+    __slots__ = ("_destination", "_names_node", "_sni", "_url", "granted", "request")
 
-    def __init__(self, request: ClientRequest, destination: Destination) -> None:
-        self._request = request
+    def __init__(self, request: ClientRequest, url: URL, destination: Destination) -> None:
+        self.request = request
+        self._url = url
         self._destination = destination
-        self._url = url = request.url
         self._sni = request.server_hostname
         self._names_node = destination.by_node and request.headers.get(HOST) == url.host_port_subcomponent
         self.granted = request.headers.get(TIMEOUT)
@@ -35,12 +42,24 @@ class Address:
 
     def set(self, node: Node) -> None:
         """Send the request to `node`."""
-        request = self._request
+        request = self.request
         request.url = url = _at(node.url, self._url)
         if self._names_node:
             request.headers[HOST] = url.host_port_subcomponent or ""
         if url.scheme == "https":
             request.server_hostname = self._sni or self._destination.host_of(node)
+
+
+def direct(request: ClientRequest, url: URL, destination: Destination, attempt: Try) -> None:
+    """Send the request to the node of its first try; as `Address` does for what goes by the service's name."""
+    request.url = target = _at(attempt.node.url, url)
+    if target.scheme == "https" and request.server_hostname is None:
+        request.server_hostname = destination.name
+    headers = request.headers
+    headers[COUNT] = "1"
+    left = milliseconds(attempt, headers.get(TIMEOUT))
+    if left is not None:
+        headers[TIMEOUT] = left
 
 
 @lru_cache(maxsize=1024)  # as yarl keeps urls that are asked for again and again

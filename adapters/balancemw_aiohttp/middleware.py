@@ -6,11 +6,11 @@ from math import inf
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
 from balancemw import BalanceError, Balancer
-from balancemw.call import Terms, Try, leave
+from balancemw.call import Try, leave
 from balancemw.context import BOUND
-from balancemw.exchange import IDEMPOTENT, Destination, Exchange, in_dialect, milliseconds, services
+from balancemw.exchange import IDEMPOTENT, Exchange, in_dialect, services
 from balancemw.timeouts import watch
-from balancemw_aiohttp.address import COUNT, TIMEOUT, Address
+from balancemw_aiohttp.address import Address, direct
 from balancemw_aiohttp.body import is_short
 from balancemw_aiohttp.errors import NoNode, TooLate
 from balancemw_aiohttp.sending import Sending
@@ -45,46 +45,35 @@ class Balance:
             aiohttp.ClientError: the last try's own; also, where there was no replica at all, a `NoNodeAvailable`, and
                 where the time was up, a `DeadlineExceeded`.
         """
-        destination = self._services.get(request.url.raw_host or "")
+        url = request.url
+        destination = self._services.get(url.raw_host or "")
         if destination is None:
             return await handler(request)
-        again = request.method in IDEMPOTENT or request.headers.get("Idempotency-Key")
-        terms = destination.repeatable if again else destination.once
+        repeatable = request.method in IDEMPOTENT or request.headers.get("Idempotency-Key")
+        terms = destination.repeatable if repeatable else destination.once
         key = None if self._key is None else self._key(request)
         try:
-            if is_short(request.body):
-                return await _send(request, handler, destination, terms, key)
-            exchange = Exchange(destination, terms, key)
-            return await Sending(request, handler, exchange, Address(request, destination)).send()
+            # What every request pays for is here, and the rest in `Sending`.
+            if destination.by_node or request.proxy is not None or not is_short(request.body):
+                exchange = Exchange(destination, terms, key)
+                return await Sending(handler, exchange, Address(request, url, destination)).send()
+            attempt = Try(terms, key)
+            direct(request, url, destination, attempt)
+            token = BOUND.set(attempt)
+            timer = None if attempt.until == inf else watch(attempt.until, attempt.clock)
+            try:
+                response = await handler(request)
+            except BaseException as error:
+                leave(token)
+                exchange = Exchange(destination, terms, key, attempt)
+                return await Sending(handler, exchange, Address(request, url, destination)).go_on(error, timer)
+            BOUND.reset(token)
+            if timer is not None:
+                timer.end()
+            if response.connection is None and destination.accepts(response.status):  # all of it is here
+                terms.pool.succeed(attempt.peer, attempt.started, attempt.clock())
+                return response
+            exchange = Exchange(destination, terms, key, attempt)
+            return await Sending(handler, exchange, Address(request, url, destination)).take(response)
         except BalanceError as error:
             raise in_dialect(error, NoNode, TooLate) from error.__cause__
-
-
-async def _send(
-    request: ClientRequest, handler: ClientHandlerType, destination: Destination, terms: Terms, key: str | None
-) -> ClientResponse:
-    """Send what is sent in no time; all but an answer that is complete at once is left to `Sending`."""
-    attempt = Try(terms, key)
-    address = Address(request, destination)
-    address.set(attempt.node)
-    headers = request.headers
-    headers[COUNT] = "1"
-    left = milliseconds(attempt, address.granted)
-    if left is not None:
-        headers[TIMEOUT] = left
-    token = BOUND.set(attempt)
-    timer = None if attempt.until == inf else watch(attempt.until, attempt.clock)
-    try:
-        response = await handler(request)
-    except BaseException as error:
-        leave(token)
-        sending = Sending(request, handler, Exchange(destination, terms, key, attempt), address)
-        return await sending.go_on(error, timer)
-    BOUND.reset(token)
-    if timer is not None:
-        timer.end()
-    if response.connection is None and destination.accepts(response.status):
-        terms.pool.succeed(attempt.peer, attempt.started, attempt.clock())
-        return response
-    sending = Sending(request, handler, Exchange(destination, terms, key, attempt), address)
-    return await sending.take(response)

@@ -4,7 +4,7 @@ import asyncio
 from math import inf
 
 import aiohttp
-from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+from aiohttp import ClientHandlerType, ClientResponse
 
 from balancemw.call import leave
 from balancemw.context import BOUND
@@ -22,22 +22,19 @@ class Sending:
     """One request on its way, try after try.
 
     Args:
-        request: as aiohttp made it.
-        handler: sends it.
+        handler: sends the request.
         exchange: its tries.
         address: where each goes.
     """
 
     __slots__ = ("_address", "_body", "_exchange", "_handler", "_request", "_timer")
 
-    def __init__(
-        self, request: ClientRequest, handler: ClientHandlerType, exchange: Exchange, address: Address
-    ) -> None:
-        self._request = request
+    def __init__(self, handler: ClientHandlerType, exchange: Exchange, address: Address) -> None:
+        self._request = address.request
         self._handler = handler
         self._exchange = exchange
         self._address = address
-        self._body = Body(request, self._progress)
+        self._body = Body(address.request, self._progress)
         self._timer: Watch | None = None
 
     async def send(self) -> ClientResponse:
