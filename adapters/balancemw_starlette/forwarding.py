@@ -72,7 +72,7 @@ class Forwarding:
     async def _exchange(self, passage: "Passage", body: Flow | None, inflow: Inflow, send: Send) -> None:
         response: aiohttp.ClientResponse | None = None
         try:
-            response = await self.sessions.here().request(
+            response = await (await self.sessions.here()).request(
                 passage.method, passage.url, headers=passage.headers, data=body, allow_redirects=False
             )
             fields = response_head(response.status, response.raw_headers, passage.outside(response))

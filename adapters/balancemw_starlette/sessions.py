@@ -1,8 +1,7 @@
 """The clients that forwarded requests are sent with: one for each event loop, since none can serve two."""
 
 import asyncio
-import weakref
-from contextlib import suppress
+from collections.abc import AsyncGenerator
 
 import aiohttp
 
@@ -26,16 +25,23 @@ class Sessions:
     def __init__(self, balancer: Balancer) -> None:
         self._balance = balance(balancer)
         self._sessions: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession] = {}
-        weakref.finalize(self, _abandon, self._sessions, everything=True)
+        self._keepers: dict[asyncio.AbstractEventLoop, AsyncGenerator[None, None]] = {}
 
-    def here(self) -> aiohttp.ClientSession:
+    async def here(self) -> aiohttp.ClientSession:
         """The session of the running loop."""
         loop = asyncio.get_running_loop()
         session = self._sessions.get(loop)
-        if session is None:
-            _abandon(self._sessions)
+        if session is None or session.closed:
+            for other in [other for other in self._keepers if other.is_closed()]:
+                self._forget(other)
             session = self._sessions[loop] = self._made()
+            keeper = self._keepers[loop] = _keep(session)
+            await anext(keeper)
         return session
+
+    def _forget(self, loop: asyncio.AbstractEventLoop) -> "AsyncGenerator[None, None] | None":
+        self._sessions.pop(loop, None)
+        return self._keepers.pop(loop, None)
 
     def _made(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
@@ -53,18 +59,17 @@ class Sessions:
 
     async def close(self) -> None:
         """Close the session of the running loop; the next request would open another."""
-        session = self._sessions.pop(asyncio.get_running_loop(), None)
-        if session is not None:
-            await session.close()
+        keeper = self._forget(asyncio.get_running_loop())
+        if keeper is not None:
+            await keeper.aclose()
 
 
-def _abandon(sessions: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession], *, everything: bool = False) -> None:
-    """Drop the sessions of loops that were closed without a word, as tests and some servers do."""
-    for loop, session in list(sessions.items()):
-        if everything or loop.is_closed():
-            del sessions[loop]
-            connector = session.connector
-            session.detach()
-            if connector is not None:
-                with suppress(RuntimeError):  # it waits for connections to end, and there is nothing to wait in
-                    next(connector.close().__await__(), None)
+async def _keep(session: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
+    """Close `session` in the end, be it the loop's own: a loop that is shut down first closes its generators.
+
+    Apps that are mounted in others, and some servers, never hear that it is over.
+    """
+    try:
+        yield
+    finally:
+        await session.close()

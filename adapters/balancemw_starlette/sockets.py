@@ -47,7 +47,7 @@ async def serve(sessions: Sessions, match: Match, scope: Scope, receive: Receive
 
 
 async def _connect(sessions: Sessions, passage: Passage) -> ClientWebSocketResponse:
-    return await sessions.here().ws_connect(
+    return await (await sessions.here()).ws_connect(
         passage.url,
         protocols=passage.scope.get("subprotocols", ()),
         headers=passage.headers,

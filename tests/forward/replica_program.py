@@ -93,9 +93,8 @@ async def echo(request: Request, answer: Answer) -> None:
         "digest": digest.hexdigest(),
         "pid": os.getpid(),
     }
-    await answer.whole(
-        json.dumps(told).encode(), "200 OK", "Set-Cookie: a=1", "Set-Cookie: b=2; Path=/", "X-B: caf\xe9"
-    )
+    odd = ["X-B: caf\xe9"] if "odd" in request.query else []
+    await answer.whole(json.dumps(told).encode(), "200 OK", "Set-Cookie: a=1", "Set-Cookie: b=2; Path=/", *odd)
 
 
 async def download(request: Request, answer: Answer) -> None:

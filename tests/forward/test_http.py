@@ -141,7 +141,7 @@ class TestRequests:
 
 class TestAnswers:
     def test_headers(self, front: Front):
-        answer = ask(front, "/api/x")
+        answer = ask(front, "/api/x?odd=1")
         names = [name.lower() for name, _ in answer.getheaders()]
         assert answer.headers.get_all("set-cookie") == ["a=1", "b=2; Path=/"]
         assert answer.headers["x-b"] == "caf\xe9"

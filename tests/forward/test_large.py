@@ -26,10 +26,8 @@ class Front(Server):
 @pytest.fixture(scope="module")
 def front() -> Iterator[Front]:
     with replicas("") as (replica,):
-        settings = {
-            "services": {"inventory": {"nodes": [replica.url], "attempt_timeout": 1.0}},
-            "routes": {"/api": "inventory"},
-        }
+        services = {"inventory": {"nodes": [replica.url]}, "brief": {"nodes": [replica.url], "attempt_timeout": 2.0}}
+        settings = {"services": services, "routes": {"/api": "inventory", "/brief": "brief"}}
         with serving(settings, "httptools") as server:
             front = Front(server.port)
             front.replica = replica
@@ -68,12 +66,12 @@ def test_an_upload_of_a_gigabyte(front: Front, digest: str, chunked: bool):
     before = front.about()["rss"]
     connection = http.client.HTTPConnection("127.0.0.1", front.port, timeout=PATIENCE)
     headers = {} if chunked else {"Content-Length": str(size)}
-    connection.request("POST", "/api/up", (BLOCK for _ in range(size // MIB)), headers, encode_chunked=chunked)
+    connection.request("POST", "/brief/up", (BLOCK for _ in range(size // MIB)), headers, encode_chunked=chunked)
     seen = json.loads(connection.getresponse().read())
     connection.close()
     assert (seen["size"], seen["digest"]) == (size, digest if size == GIB else expected(size))
     assert front.about()["peak"] - before < 32 * MIB
-    assert front.node(front.replica)["failures"] == 0
+    assert front.node(front.replica, "brief")["failures"] == 0
 
 
 def test_slow_clients_do_not_stop_others(front: Front):
@@ -96,11 +94,13 @@ def test_slow_clients_do_not_stop_others(front: Front):
 
 def test_a_client_that_sends_slowly_is_no_fault_of_the_replicas(front: Front):
     """It pauses for longer than a try may take; the replica has the beginning of the request already."""
-    failures, received = front.node(front.replica)["failures"], front.replica.received("POST /slowly")
+    failures, received = front.node(front.replica, "brief")["failures"], front.replica.received("POST /slowly")
     with socket.create_connection(("127.0.0.1", front.port), timeout=PATIENCE) as client:
-        client.sendall(b"POST /api/slowly HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\nConnection: close\r\n\r\nhello")
+        client.sendall(
+            b"POST /brief/slowly HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\nConnection: close\r\n\r\nhello"
+        )
         until(lambda: front.replica.received("POST /slowly") > received)
-        client.settimeout(1.6)
+        client.settimeout(2.6)
         with pytest.raises(TimeoutError):
             client.recv(1)
         client.settimeout(PATIENCE)
@@ -111,7 +111,7 @@ def test_a_client_that_sends_slowly_is_no_fault_of_the_replicas(front: Front):
     seen = json.loads(answer.partition(b"\r\n\r\n")[2])
     assert (seen["size"], seen["digest"]) == (10, hashlib.sha256(b"helloworld").hexdigest())
     assert front.replica.received("POST /slowly") == received + 1
-    assert front.node(front.replica)["failures"] == failures
+    assert front.node(front.replica, "brief")["failures"] == failures
 
 
 def test_connections_are_reused_and_given_back(front: Front):

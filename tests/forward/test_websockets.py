@@ -18,7 +18,7 @@ PROGRAM = Path(__file__).with_name("websocket_program.py")
 
 
 class Front(Server):
-    """A server with a replica that speaks websocket behind ``/ws``, with a dead one ``/two``, with only that ``/none``."""
+    """A server: behind ``/ws`` a replica that speaks websocket, ``/two`` a dead one as well, ``/none`` only that."""
 
     replica: Replica
 
