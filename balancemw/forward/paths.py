@@ -43,6 +43,8 @@ class Routes:
     def __init__(self, routes: Mapping[str, RouteSettings]) -> None:
         self._routes = {tuple(_decoded(prefix.encode())): route for prefix, route in routes.items()}
         self._depth = max(map(len, self._routes), default=0)
+        # What a path must begin with; most requests of an app are told apart by that.
+        self._firsts = None if () in self._routes else {segments[0] for segments in self._routes}
 
     def __bool__(self) -> bool:
         return bool(self._routes)
@@ -59,8 +61,10 @@ class Routes:
         """
         if not path.startswith(b"/"):  # ``*``, or the absolute form, which servers take apart
             return None
+        if not root and self._firsts is not None and _unquoted(path[1:].partition(b"/")[0]) not in self._firsts:
+            return None
         parts, above = path.split(b"/")[1:], _decoded(root.encode("utf-8", "surrogateescape"))
-        own = [unquote_to_bytes(part) for part in parts[: len(above) + self._depth]]
+        own = [_unquoted(part) for part in parts[: len(above) + self._depth]]
         if own[: len(above)] != above:  # servers differ in whether a path includes the root
             parts = [*(quote(part).encode() for part in above), *parts]
             own = [*above, *own]
@@ -75,11 +79,15 @@ class Routes:
 
 def _check(parts: list[bytes]) -> None:
     for part in parts:
-        segment = unquote_to_bytes(part)
+        segment = _unquoted(part)
         if b"#" in part or _CONTROL.search(segment):
             raise Refused("The path of the request has characters that no path has.")
         if b"." in segment and any(inner.partition(b";")[0] in _DOTS for inner in _INNER.split(segment)):
             raise Refused("The path of the request has '.' or '..' for a segment.")
+
+
+def _unquoted(part: bytes) -> bytes:
+    return unquote_to_bytes(part) if b"%" in part else part
 
 
 def _joined(parts: list[bytes]) -> str:
