@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from balancemw.forward.fields import Field, lowered, sound, this_hop, values, via
-from balancemw.node import Node
 
 _PORTS = {"http": 80, "https": 443}
 _REFERENCES = (b"location", b"content-location")
@@ -27,14 +26,14 @@ class Outside:
         host: as the client wrote it in ``Host``; None: it did not say, and addresses stay as they are.
         prefix: what was taken off the path.
         service: the name under which replicas are asked.
-        node: the one that answered.
+        node: the url of the replica that answered.
     """
 
     scheme: str
     host: str | None
     prefix: str
     service: str
-    node: Node
+    node: str
 
 
 def response_head(status: int, fields: Iterable[Field], outside: Outside, version: str = "1.1") -> list[Field]:
@@ -87,13 +86,13 @@ def outward(reference: str, outside: Outside) -> str:
 
     One that names the replica, by its address or by the service's name, or that has a path alone, leads to where this
     replica is seen from outside. Any other stays as it is: one relative to the request's path, one to somewhere else,
-    one that is outside of the node's url, and one that an app gave which heeds ``X-Forwarded-Prefix``.
+    one that is outside of its url, and one that an app gave which heeds ``X-Forwarded-Prefix``.
 
     Raises:
         ValueError: it is no url.
     """
     parts = urlsplit(reference)
-    base = urlsplit(outside.node.url)
+    base = urlsplit(outside.node)
     inside = _below(parts.path, base.path)
     if inside is None or outside.host is None:
         return reference

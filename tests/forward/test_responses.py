@@ -5,11 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balancemw.forward import Nonsense, Outside, bodiless, outward, response_head
-from balancemw.node import Node
 
-NODE = Node("http://10.0.0.5:9001/base")
+NODE = "http://10.0.0.5:9001/base"
 OUTSIDE = Outside("https", "shop.example", "/api/inventory", "inventory", NODE)
-PLAIN = Outside("http", "shop.example:8000", "", "inventory", Node("http://10.0.0.5"))
+PLAIN = Outside("http", "shop.example:8000", "", "inventory", "http://10.0.0.5")
 
 
 def head(*fields: tuple[str, str], status: int = 200, outside: Outside = OUTSIDE) -> list[tuple[str, str]]:
@@ -151,7 +150,7 @@ class TestAddresses:
         assert outward("/base/x", base) == "/x"
 
     def test_ipv6(self):
-        outside = Outside("http", "shop.example", "/p", "inventory", Node("http://[::1]:9001"))
+        outside = Outside("http", "shop.example", "/p", "inventory", "http://[::1]:9001")
         assert outward("http://[::1]:9001/x", outside) == "http://shop.example/p/x"
 
     def test_a_client_that_named_no_host(self):
