@@ -11,9 +11,10 @@ from pydantic import TypeAdapter, ValidationError
 from balancemw.errors import SettingsError
 from balancemw.node import Node
 from balancemw.settings.merge import Section, merged, written
-from balancemw.settings.models import InboundSettings, ServiceSettings
+from balancemw.settings.models import InboundSettings, RouteSettings, ServiceSettings
 from balancemw.settings.nodes import NodeList
 from balancemw.settings.report import KNOWN, Report, unknown_key
+from balancemw.settings.routes import parse_routes
 from balancemw.settings.source import from_environment, from_file
 from balancemw.settings.words import HOST_RULE, Path, host_name, shown
 
@@ -29,18 +30,21 @@ class Settings:
     Attributes:
         services: read-only mapping of names to `ServiceSettings`.
         inbound: what a request that comes in brings along.
+        routes: read-only mapping of path prefixes, decoded and without a slash at the end, to `RouteSettings`.
     """
 
     services: Mapping[str, ServiceSettings] = field(hash=False)
     inbound: InboundSettings
+    routes: Mapping[str, RouteSettings] = field(hash=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         if not all(isinstance(service, ServiceSettings) for service in self.services.values()):
             raise TypeError("Settings holds what is already checked; use Settings.load(mapping)")
         object.__setattr__(self, "services", MappingProxyType(dict(self.services)))
+        object.__setattr__(self, "routes", MappingProxyType(dict(self.routes)))
 
     def __reduce__(self) -> tuple[type["Settings"], tuple[object, ...]]:
-        return Settings, (dict(self.services), self.inbound)  # a mapping proxy cannot be pickled
+        return Settings, (dict(self.services), self.inbound, dict(self.routes))  # a mapping proxy cannot be pickled
 
     @classmethod
     def load(cls, source: "Settings | Mapping[str, object] | str | os.PathLike[str] | None" = None) -> Self:
@@ -93,7 +97,7 @@ def parse_nodes(nodes: Iterable[object], *, key: str = "nodes") -> tuple[Node, .
     raise SettingsError(report.lines)
 
 
-def _checked(raw: Section) -> tuple[dict[str, ServiceSettings], InboundSettings]:
+def _checked(raw: Section) -> tuple[dict[str, ServiceSettings], InboundSettings, dict[str, RouteSettings]]:
     report = Report()
     report.odd_keys((), raw)
     for key in raw:
@@ -105,9 +109,10 @@ def _checked(raw: Section) -> tuple[dict[str, ServiceSettings], InboundSettings]
     defaults = _defaults(_mapping(raw, "defaults", report), report, alone=not services)
     found = {name: _service(name, own, defaults, report) for name, own in _named(services, report)}
     inbound = _inbound(_mapping(raw, "inbound", report), report)
+    routes = parse_routes(_mapping(raw, "routes", report), services, report)
     if report.lines:
         raise SettingsError(report.lines)
-    return {name: service for name, service in found.items() if service}, inbound
+    return {name: service for name, service in found.items() if service}, inbound, routes
 
 
 def _mapping(raw: Section, key: str, report: Report) -> Section:

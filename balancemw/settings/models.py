@@ -234,3 +234,18 @@ class InboundSettings:
     ] = DEADLINE_HEADERS
     timeout: Seconds | None = None
     chain_stop: Flag = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class RouteSettings:
+    """Where the requests at or below one path prefix go.
+
+    Attributes:
+        service: the name of a service.
+        keep_prefix: whether the replicas get the prefix too.
+        body_limit: bytes of a request's body that are kept, so that it can be sent again; 0: none.
+    """
+
+    service: Text
+    keep_prefix: Flag = False
+    body_limit: CountOrOff = 65536

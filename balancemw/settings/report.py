@@ -12,6 +12,7 @@ from balancemw.settings.models import (
     EjectionSettings,
     InboundSettings,
     RetrySettings,
+    RouteSettings,
     ServiceSettings,
     SlowStartSettings,
 )
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 # Keys that the product knows and this version does not: a "did you mean" would lead away from them.
 _LATER = {
-    "": ("admin", "routes", "state"),
+    "": ("admin", "state"),
     "service": ("discovery", "hedge", "zone"),
     "inbound": ("report_load",),
 }
@@ -46,6 +47,7 @@ _TEXTS = {
 _MISSING = {
     "kind": 'missing; write "http", "tcp" or "package.module:callable"',
     "nodes": 'missing; write ["http://host:port"]',
+    "service": "missing; write the name of a service",
     "url": 'missing; write "http://host:port"',
 }
 
@@ -55,12 +57,13 @@ def _keys(cls: Any) -> tuple[str, ...]:
 
 
 KNOWN = {
-    "": ("services", "defaults", "inbound"),
+    "": ("services", "defaults", "inbound", "routes"),
     "service": _keys(ServiceSettings),
     "inbound": _keys(InboundSettings),
     "nodes": _keys(NodeEntry),
     "probe": _keys(ProbeSettings),
     "retry": _keys(RetrySettings),
+    "route": _keys(RouteSettings),
     "ejection": _keys(EjectionSettings),
     "slow_start": _keys(SlowStartSettings),
 }
