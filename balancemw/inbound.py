@@ -90,9 +90,9 @@ def problem_of(error: BaseException) -> Problem | None:
     return None
 
 
-def tell(level: int, status: HTTPStatus, error: BaseException) -> None:
-    """Log what a request was answered with, and why."""
-    LOG.log(level, "answered %d: %s", status, "; ".join([str(error), *getattr(error, "__notes__", ())]))
+def tell(level: int, status: HTTPStatus, error: BaseException, words: str = "") -> None:
+    """Log what a request was answered with, and why; `words` in place of what the error says, which may be secret."""
+    LOG.log(level, "answered %d: %s", status, "; ".join([words or str(error), *getattr(error, "__notes__", ())]))
 
 
 def problem(status: HTTPStatus, detail: str, retry_after: str | None = None) -> Problem:

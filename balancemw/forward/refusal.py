@@ -15,3 +15,8 @@ class Refused(Exception):
     def __init__(self, detail: str, status: HTTPStatus = HTTPStatus.BAD_REQUEST) -> None:
         super().__init__(detail)
         self.problem: Problem = problem(status, detail)
+
+
+def too_slow() -> Refused:
+    """What a client is told that keeps a replica waiting for the rest of a request."""
+    return Refused("The rest of the request did not come in time.", HTTPStatus.REQUEST_TIMEOUT)

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from balancemw.fault import Kind, classify
 from balancemw.forward.response import Nonsense
 from balancemw.inbound import Problem, problem, problem_of, tell
+from balancemw.verdict.reading import in_words
 
 _LATE = (Kind.TIMEOUT, Kind.CONNECT_TIMEOUT, Kind.DEADLINE)
 
@@ -28,9 +29,9 @@ def trouble(error: Exception) -> Problem | None:
         if not isinstance(error, OSError):
             return None
         status, detail = HTTPStatus.SERVICE_UNAVAILABLE, "No connection can be made at the moment."
-        tell(logging.ERROR, status, error)
+        tell(logging.ERROR, status, error, in_words(error))
         return problem(status, detail, "1")
     late = kind in _LATE
     status = HTTPStatus.GATEWAY_TIMEOUT if late else HTTPStatus.BAD_GATEWAY
-    tell(logging.WARNING, status, error)
+    tell(logging.WARNING, status, error, in_words(error))
     return problem(status, "No replica answered in time." if late else "No replica gave an answer.")
