@@ -3,7 +3,7 @@
 import http.client
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Self
 
 from urllib3 import (
     BaseHTTPResponse,
@@ -39,6 +39,12 @@ class _Headers(HTTPHeaderDict):
     """Headers that carry the request's target along: the pool would write its percent-encodings anew."""
 
     target = ""
+
+    def copy(self) -> Self:
+        """As the base class's; pools send a copy."""
+        clone = super().copy()
+        clone.target = self.target
+        return clone
 
 
 class _Exact(HTTPConnection):
