@@ -12,6 +12,8 @@ from balancemw_starlette.inflow import Flow, Gone, Inflow
 from balancemw_starlette.passage import Passage, raw_path
 from balancemw_starlette.sessions import Sessions
 
+_PART = 65536  # bytes that are passed on at once: as much as servers take before they wait for their client
+
 
 class BrokenOff(Exception):
     """An answer that was under way has broken off. Raised so that the server breaks off too: it must not look whole."""
@@ -98,7 +100,7 @@ async def _stream(response: aiohttp.ClientResponse, send: Send) -> None:
     content, more = response.content, True
     while more:
         try:
-            part = await content.readany()
+            part = await content.read(_PART)
         except (aiohttp.ClientError, OSError) as error:
             raise BrokenOff("the answer of a replica broke off") from error
         more = not content.at_eof()

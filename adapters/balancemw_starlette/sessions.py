@@ -44,6 +44,7 @@ class Sessions:
             skip_auto_headers=_AUTOMATIC,
             timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
             auto_decompress=False,
+            read_bufsize=16384,
             max_line_size=_HEAD,
             max_field_size=_HEAD,
             max_headers=_FIELDS,

@@ -20,11 +20,7 @@ def trouble(error: Exception) -> Problem | None:
     found = problem_of(error)
     if found is not None:
         return found
-    if isinstance(error, Nonsense):
-        kind = Kind.PROTOCOL
-    else:
-        fault = classify(None, error)
-        kind = Kind.APPLICATION if fault is None else fault.kind
+    kind = _kind(error)
     if kind is Kind.APPLICATION:
         if not isinstance(error, OSError):
             return None
@@ -35,3 +31,13 @@ def trouble(error: Exception) -> Problem | None:
     status = HTTPStatus.GATEWAY_TIMEOUT if late else HTTPStatus.BAD_GATEWAY
     tell(logging.WARNING, status, error, in_words(error))
     return problem(status, "No replica answered in time." if late else "No replica gave an answer.")
+
+
+def _kind(error: Exception) -> Kind:
+    if isinstance(error, Nonsense):
+        return Kind.PROTOCOL
+    fault = classify(None, error)
+    kind = Kind.APPLICATION if fault is None else fault.kind
+    if kind is Kind.APPLICATION and isinstance(error, ConnectionError):  # a client adapter's own, of the last try
+        return Kind.RESET
+    return kind

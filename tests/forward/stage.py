@@ -26,10 +26,10 @@ class Replica:
         url: where it listens.
     """
 
-    def __init__(self, conduct: str = "") -> None:
+    def __init__(self, conduct: str = "", program: Path = PROGRAM) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        command = [sys.executable, str(PROGRAM), str(self.port), conduct]
+        command = [sys.executable, str(program), str(self.port), conduct]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == "ready\n"

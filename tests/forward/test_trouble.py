@@ -12,6 +12,7 @@ from aiohttp.client_reqrep import ConnectionKey
 
 from balancemw.errors import DeadlineExceeded, NoNodeAvailable, UnknownService
 from balancemw.forward import Nonsense, trouble
+from balancemw_aiohttp import LastTryFailed
 
 KEY = ConnectionKey("10.0.0.5", 9001, False, True, None, None, None, None)
 
@@ -29,6 +30,7 @@ def connector(error: OSError) -> aiohttp.ClientConnectorError:
         (aiohttp.ClientOSError(errno.ECONNRESET, "10.0.0.5"), 502),
         (ConnectionResetError(errno.ECONNRESET, "10.0.0.5"), 502),
         (aiohttp.ClientPayloadError("10.0.0.5"), 502),
+        (LastTryFailed("10.0.0.5"), 502),
         (Nonsense("a header of 10.0.0.5"), 502),
         (aiohttp.SocketTimeoutError("10.0.0.5"), 504),
         (aiohttp.ConnectionTimeoutError("10.0.0.5"), 504),
