@@ -10,7 +10,6 @@ from urllib3 import (
     HTTPConnectionPool,
     HTTPHeaderDict,
     HTTPSConnectionPool,
-    PoolManager,
     Timeout,
 )
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -21,7 +20,7 @@ from balancemw.exchange import Destination
 from balancemw.forward import Field
 
 _KEPT = 64  # idle connections to a replica
-_REPLICAS = 10_000  # urllib3 forgets the connections to the least used ones beyond that many
+_REPLICAS = 10_000  # whose connections are kept
 
 
 class _Final(http.client.HTTPResponse):
@@ -77,7 +76,7 @@ class Wire:
     def __init__(self, destination: Destination) -> None:
         self._destination = destination
         self._pid = os.getpid()
-        self._manager = _manager()
+        self._pools: dict[str, HTTPConnectionPool] = {}
 
     def ask(
         self,
@@ -120,17 +119,19 @@ class Wire:
 
     def _pool(self, node: Node) -> HTTPConnectionPool:
         if self._pid != os.getpid():  # the connections are our parent's
-            self._pid, self._manager = os.getpid(), _manager()
-        scheme, name = node.url.partition("://")[0], self._destination.host_of(node)
-        known = {"server_hostname": name, "assert_hostname": name} if scheme == "https" else {}
-        return self._manager.connection_from_host(node.host, node.port, scheme, pool_kwargs=known)
+            self._pid, self._pools = os.getpid(), {}
+        pool = self._pools.get(node.url)
+        if pool is None:
+            if len(self._pools) >= _REPLICAS:  # replicas come and go
+                self._pools.pop(next(iter(self._pools)), None)
+            pool = self._pools[node.url] = self._made(node)
+        return pool
 
-
-def _manager() -> PoolManager:
-    manager = PoolManager(num_pools=_REPLICAS, maxsize=_KEPT)
-    classes: dict[str, type[HTTPConnectionPool] | type[HTTPSConnectionPool]] = {"http": _Pool, "https": _SecurePool}
-    manager.pool_classes_by_scheme = classes
-    return manager
+    def _made(self, node: Node) -> HTTPConnectionPool:
+        if not node.url.startswith("https:"):
+            return _Pool(node.host, node.port, maxsize=_KEPT)
+        name = self._destination.host_of(node)
+        return _SecurePool(node.host, node.port, maxsize=_KEPT, server_hostname=name, assert_hostname=name)
 
 
 def _headers(fields: Iterable[Field], host: str) -> _Headers:
