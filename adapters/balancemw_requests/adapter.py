@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from requests import PreparedRequest, RequestException, Response, Session
@@ -64,7 +64,7 @@ class BalancedAdapter(HTTPAdapter):
         pool_block: whether to wait for one of these rather than open another.
     """
 
-    __attrs__: ClassVar = [*HTTPAdapter.__attrs__, "_key", "_names"]  # what is pickled
+    __attrs__ = [*HTTPAdapter.__attrs__, "_key", "_names"]  # noqa: RUF012  what is pickled
 
     def __init__(
         self,

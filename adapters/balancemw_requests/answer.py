@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import requests
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, IncompleteRead
 from urllib3.response import HTTPResponse
 
 from balancemw.exchange import Exchange
@@ -83,7 +83,8 @@ def _watch(answer: Answer, read: Callable[..., Any], args: tuple[Any, ...], kwar
             _end(answer, error)
         raise
     if answer.closed:
-        _end(answer)
+        missing = answer.length_remaining  # which urllib3 before 2.0 keeps to itself
+        _end(answer, IncompleteRead(answer.tell(), missing) if missing else None)
     return result
 
 
@@ -118,7 +119,7 @@ def follow(response: requests.Response, exchange: Exchange, pool: Pool) -> None:
     raw: Any = response.raw
     if response.headers.get("Content-Type", "").lower().startswith("text/event-stream"):
         exchange.stream()
-    if type(raw) is HTTPResponse and not raw.closed:
+    if type(raw) is HTTPResponse and raw.length_remaining != 0 and not raw.closed:
         raw.exchange = exchange  # type: ignore[attr-defined]
         raw.pool = pool  # type: ignore[attr-defined]
         raw.__class__ = Answer

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import requests
-from requests.compat import is_urllib3_1
+import urllib3
 
 from balancemw.exchange import SMALL_BODY
 
-_ENCODING = "iso-8859-1" if is_urllib3_1 else "utf-8"  # of what a text file gives
+_ENCODING = "iso-8859-1" if urllib3.__version__.startswith("1.") else "utf-8"  # of what a text file gives
 
 Progress = Callable[[], object]
 

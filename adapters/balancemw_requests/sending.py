@@ -17,7 +17,7 @@ from balancemw_requests.body import body_of
 from balancemw_requests.limits import Limits
 from balancemw_requests.outgoing import Outgoing, Told, outgoing
 
-_PATIENCE = 1.0  # seconds to read the rest of a response that another one replaces
+_PATIENCE = 0.25  # seconds to read the rest of a response that another one replaces
 
 
 class Options(NamedTuple):
