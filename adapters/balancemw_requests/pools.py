@@ -36,7 +36,7 @@ class Pools(PoolManager):
 
     def _new_pool(self, *args: Any, **kwargs: Any) -> Any:
         # urllib3 means it to be overridden. It holds the lock of `pools`.
-        if len(self.pools) >= self._enough:
+        if max(len(self.pools), len(self._known)) >= self._enough:
             self._forget()
         return super()._new_pool(*args, **kwargs)
 

@@ -1,6 +1,7 @@
 """Whose certificate a replica shows to requests."""
 
 import ssl
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -46,15 +47,20 @@ def test_a_replica_by_ip_shows_a_certificate_for_the_service_also_on_a_kept_conn
     assert [node["failures"] for node in nodes] == [0, 3]
 
 
-def test_with_host_header_node_a_replica_shows_a_certificate_for_its_own_name(ca: trustme.CA, bundle: str) -> None:
-    with answering(tell, certified(ca, "127.0.0.1")) as url:
-        with session_of(of(url, host_header="node")) as session:
-            assert session.get("https://inventory/", verify=bundle).ok
-        with session_of(of(url)) as session, pytest.raises(requests.exceptions.SSLError):
-            session.get("https://inventory/", verify=bundle)
-    with answering(tell, certified(ca, "inventory")) as url:
-        with session_of(of(url, host_header="node")) as session, pytest.raises(requests.exceptions.SSLError):
-            session.get("https://inventory/", verify=bundle)
+@pytest.mark.parametrize(
+    ("certificate", "host_header", "accepted"),
+    [("127.0.0.1", "node", True), ("127.0.0.1", "service", False), ("inventory", "node", False)],
+)
+def test_the_certificate_is_for_the_name_by_which_a_replica_is_called(
+    certificate: str, host_header: str, accepted: bool, ca: trustme.CA, bundle: str
+) -> None:
+    refused = nullcontext() if accepted else pytest.raises(requests.exceptions.SSLError)
+    with (
+        answering(tell, certified(ca, certificate)) as url,
+        session_of(of(url, host_header=host_header)) as session,
+        refused,
+    ):
+        assert session.get("https://inventory/", verify=bundle).ok
 
 
 def test_an_unknown_authority_is_refused_and_its_replica_leaves_the_pool(ca: trustme.CA) -> None:
