@@ -101,7 +101,7 @@ class Sending:
         wait = self._exchange.fail(error, again=body is None or body.resendable, fault=fault)
         if wait is None or not (body is None or body.rewind()):
             raise error
-        self._terms.sleep(wait)
+        self._exchange.pause(wait)
 
     def _accept(self, response: Response) -> bool:
         """Whether `response` is the answer to give; if not, it is given back, and the next try is due."""
@@ -114,7 +114,7 @@ class Sending:
         if wait is None or not (body is None or body.rewind()):
             return True
         _release(response)
-        self._terms.sleep(wait)
+        self._exchange.pause(wait)
         return False
 
     def _progress(self) -> None:
