@@ -2,10 +2,12 @@
 
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from secrets import token_hex
+from typing import Any
 from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
 
-from requests import PreparedRequest, RequestException, Response, Session
+from requests import PreparedRequest, RequestException, Response
 from requests.adapters import HTTPAdapter
 
 from balancemw import BalanceError, Balancer
@@ -23,38 +25,14 @@ Key = Callable[[PreparedRequest], str | None]
 _NO_LIMIT = sys.maxsize
 _PORTS = {"http": 80, "https": 443}
 
-
-def mount(session: Session, balancer: Balancer, *, key: Key | None = None, **options: Any) -> "BalancedAdapter":
-    """Balance what `session` sends to ``http://<service>/…`` and ``https://<service>/…``; all else is as it was.
-
-    A replica's own url decides between http and https, and it may have a path prefix. The response, its url, cookies
-    and redirects are those of the url that was asked for. Replicas are reached without a proxy, whatever the
-    environment says. Mounted once more, a new adapter takes the place of the former one.
-
-    Args:
-        session: whose requests they are.
-        balancer: whose services they are.
-        key: for services whose strategy goes by key: gives it for a request.
-        options: of `BalancedAdapter`.
-
-    Returns:
-        The adapter, which can be mounted in other sessions too.
-    """
-    adapter = BalancedAdapter(balancer, key=key, **options)
-    former = [session.adapters.get(prefix) for prefix in adapter.prefixes]
-    for prefix in adapter.prefixes:
-        session.mount(prefix, adapter)
-    for each in former:
-        if isinstance(each, BalancedAdapter) and each not in session.adapters.values():
-            each.close()
-    return adapter
+_pickled: WeakValueDictionary[str, Balancer] = WeakValueDictionary()  # by what a copy knows of its balancer
 
 
 class BalancedAdapter(HTTPAdapter):
     """Sends requests to services to their replicas, and again where that is safe. One may serve any number of threads.
 
-    A copy has the same balancer. Pickled, as sessions are, it leaves the balancer behind: where it is unpickled it
-    takes the one of the app or process there (`balancemw.configure`) when it is first used.
+    It can be copied and pickled, as sessions are, and has the same balancer afterwards. Unpickled in another process,
+    where that is not, it takes the one of the app or process there (`balancemw.configure`) when it is first used.
 
     Args:
         balancer: whose services they are.
@@ -64,7 +42,7 @@ class BalancedAdapter(HTTPAdapter):
         pool_block: whether to wait for one of these rather than open another.
     """
 
-    __attrs__ = [*HTTPAdapter.__attrs__, "_key", "_names"]  # noqa: RUF012  what is pickled
+    __attrs__ = [*HTTPAdapter.__attrs__, "_key", "_names", "_token"]  # noqa: RUF012  what is pickled
 
     def __init__(
         self,
@@ -78,6 +56,8 @@ class BalancedAdapter(HTTPAdapter):
         self._balancer: Balancer | None = balancer
         self._services: Mapping[str, Destination] = services(balancer)
         self._names = tuple(balancer.services)
+        self._token = token_hex(16)
+        _pickled[self._token] = balancer
         self._key = key
         super().__init__(pool_connections or _NO_LIMIT, pool_maxsize, pool_block=pool_block)
 
@@ -145,7 +125,7 @@ class BalancedAdapter(HTTPAdapter):
         return known[name], name if port in (None, _PORTS.get(split.scheme)) else f"{name}:{port}"
 
     def _bind(self) -> Mapping[str, Destination]:
-        """Take the balancer that is here, after the adapter was pickled somewhere else."""
+        """Take the balancer that is here, when the adapter was pickled somewhere else."""
         if self._balancer is None:
             balancer = current()
             for name in self._names:
@@ -200,17 +180,7 @@ class BalancedAdapter(HTTPAdapter):
     # -- copies
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._balancer = None
-        self._services = {}
+        self._balancer = balancer = _pickled.get(state["_token"])
+        self._services = {} if balancer is None else services(balancer)
         requests_own: Any = super()
         requests_own.__setstate__(state)
-
-    def __copy__(self) -> Self:
-        twin = type(self).__new__(type(self))
-        state: Any = self.__getstate__()
-        twin.__setstate__(state)
-        twin._balancer, twin._services = self._balancer, self._services
-        return twin
-
-    def __deepcopy__(self, _: dict[int, Any]) -> Self:
-        return self.__copy__()

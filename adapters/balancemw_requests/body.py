@@ -1,14 +1,14 @@
 """The body of a request: whether it can be sent again as a whole, and that some of it has been sent."""
 
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from typing import Any
 
 import requests
-import urllib3
 
 from balancemw.exchange import SMALL_BODY
 
-_ENCODING = "iso-8859-1" if urllib3.__version__.startswith("1.") else "utf-8"  # of what a text file gives
+_ENCODING = "iso-8859-1" if version("urllib3").startswith("1.") else "utf-8"  # of what a text file gives
 
 Progress = Callable[[], object]
 

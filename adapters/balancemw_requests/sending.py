@@ -15,7 +15,7 @@ from balancemw.fault import Fault, Kind
 from balancemw_requests.answer import follow
 from balancemw_requests.body import body_of
 from balancemw_requests.limits import Limits
-from balancemw_requests.outgoing import Outgoing, Told, outgoing
+from balancemw_requests.outgoing import Headers, outgoing
 
 _PATIENCE = 0.25  # seconds to read the rest of a response that another one replaces
 
@@ -48,7 +48,7 @@ class Sending:
         options: how.
     """
 
-    __slots__ = ("_body", "_destination", "_exchange", "_options", "_post", "_request", "_terms", "_told")
+    __slots__ = ("_body", "_destination", "_exchange", "_host", "_options", "_post", "_request", "_terms")
 
     def __init__(
         self, request: PreparedRequest, destination: Destination, post: Callable[..., Response], options: Options
@@ -61,7 +61,7 @@ class Sending:
         self._options = options
         self._terms: Terms = destination.repeatable if again else destination.once
         self._exchange = Exchange(destination, self._terms, options.key)
-        self._told: Told = () if destination.by_node or "Host" in headers else (("Host", options.host),)
+        self._host: Headers = () if destination.by_node or "Host" in headers else (("Host", options.host),)
         self._body = None if request.body is None else body_of(request, self._progress)
 
     def send(self) -> Response:
@@ -86,9 +86,8 @@ class Sending:
 
     def _transmit(self, attempt: Try) -> Response:
         request, options, node = self._request, self._options, attempt.node
-        told = self._told + self._exchange.headers(request.headers.get(TIMEOUT_MS))
-        body = self._body or request.body
-        sent: Outgoing = outgoing(request, node, self._destination.host_of(node), body, told)
+        headers = self._host, self._exchange.headers(request.headers.get(TIMEOUT_MS))
+        sent = outgoing(request, node, self._destination.host_of(node), self._body or request.body, headers)
         return self._post(sent, options.stream, Limits(attempt, options.timeout), options.verify, options.cert)
 
     def _fail(self, error: BaseException) -> None:

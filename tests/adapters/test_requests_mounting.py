@@ -1,9 +1,12 @@
 """What a session is given: where the adapter is mounted, what becomes of copies, and how many connections it keeps."""
 
 import copy
+import gc
 import pickle
 import threading
+import weakref
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 import requests
@@ -39,22 +42,50 @@ class Elsewhere(HTTPAdapter):
 
 @pytest.mark.parametrize(
     "url",
-    ["http://inventory/", "HTTP://INVENTORY/", "http://inventory:8080/a", "https://inventory", "http://inventory?a=b"],
+    [
+        "http://inventory/",
+        "HTTP://INVENTORY/",
+        "http://inventory:8080/a",
+        "https://inventory",
+        "http://inventory?a=b",
+        "http://joe:s%40cret@Inventory:8080/a",
+        "http://joe@inventory/",
+        "http://evil.example@inventory/",
+    ],
 )
 def test_requests_to_a_service_go_to_a_replica(url: str) -> None:
     with answering(tell) as node, session_of(balancer_of(node)) as session:
-        assert session.get(url).json()["headers"]["x-envoy-attempt-count"] == "1"
+        told = session.get(url).json()
+        assert told["headers"]["x-envoy-attempt-count"] == "1"
+        assert told["headers"]["Host"] in ("inventory", "inventory:8080")
+        assert told["headers"].get("Authorization", "").startswith("Basic " if "joe:" in url else "")
+
+
+def test_a_redirect_to_nothing_but_the_service_s_name_stays_with_it() -> None:
+    def answer(got: Got) -> Told:
+        return Told(status=302, headers=(("Location", "http://inventory"),)) if got.path == "/in" else tell(got)
+
+    with answering(answer) as url, session_of(balancer_of(url)) as session:
+        assert session.get("http://inventory/in").json()["path"] == "/"
 
 
 @pytest.mark.parametrize(
-    "url", ["http://inventory.evil.example/x", "http://inventory2/", "http://inventory@evil.example/", "http://other/"]
+    "url",
+    [
+        "http://inventory.evil.example/x",
+        "http://inventory2/",
+        "http://x.inventory/",
+        "http://inventory@evil.example/",
+        "http://other/",
+    ],
 )
 def test_requests_to_other_hosts_are_left_to_the_session(url: str) -> None:
-    with session_of(balancer_of("http://127.0.0.1:1")) as session:
-        elsewhere = Elsewhere()
-        session.mount("http://", elsewhere)
-        session.cookies.clear()
-        assert isinstance(session.get_adapter(url), Elsewhere)
+    with requests.Session() as session:
+        session.mount("http://", elsewhere := Elsewhere())
+        mount(session, balancer_of("http://127.0.0.1:1"))
+        assert session.get_adapter(url) is elsewhere
+        assert session.get(url).ok
+    assert elsewhere.asked
 
 
 def test_a_name_that_is_a_user_s_is_no_service() -> None:
@@ -114,7 +145,12 @@ def test_what_only_the_settings_decide_is_no_option() -> None:
 # -- copies
 
 
-@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def pickled(session: requests.Session) -> requests.Session:
+    twin: requests.Session = pickle.loads(pickle.dumps(session))
+    return twin
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickled])
 def test_a_copy_of_a_session_has_the_same_balancer(copied: Callable[[requests.Session], requests.Session]) -> None:
     with answering(tell) as url:
         balancer = balancer_of(url)
@@ -125,10 +161,15 @@ def test_a_copy_of_a_session_has_the_same_balancer(copied: Callable[[requests.Se
                 twin.get("http://inventory/")
 
 
-def test_a_pickled_session_takes_the_balancer_where_it_is_unpickled(monkeypatch: pytest.MonkeyPatch) -> None:
-    with answering(tell) as url, session_of(balancer_of("http://127.0.0.1:1"), key=by_id, pool_maxsize=2) as session:
-        session.cookies.set("a", "b", domain="inventory.local")
-        with pickle.loads(pickle.dumps(session)) as other:
+def test_where_its_balancer_is_not_a_pickled_session_takes_the_one_that_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(tell) as url:
+        balancer = balancer_of("http://127.0.0.1:1")
+        with session_of(balancer, key=by_id, pool_maxsize=2) as session:
+            session.cookies.set("a", "b", domain="inventory.local")
+            told = pickle.dumps(session)
+        del balancer, session
+        gc.collect()  # as in another process
+        with pickle.loads(told) as other:
             with pytest.raises(BalancerNotConfigured):
                 other.get("http://inventory/")
             monkeypatch.setattr(process._process, "balancer", Balancer({"services": {"inventor": {"nodes": [url]}}}))
@@ -137,7 +178,14 @@ def test_a_pickled_session_takes_the_balancer_where_it_is_unpickled(monkeypatch:
             monkeypatch.setattr(process._process, "balancer", balancer_of(url))
             assert other.get("http://inventory/").json()["headers"]["Cookie"] == "a=b"
             assert other.get_adapter("http://inventory/")._key is by_id
-            assert pickle.loads(pickle.dumps(other)).get("http://inventory/").ok
+
+
+def test_a_session_that_nobody_keeps_is_gone() -> None:
+    session = requests.Session()
+    mount(session, balancer_of("http://127.0.0.1:1"))
+    gone = weakref.ref(session)
+    del session
+    assert gone() is None
 
 
 def test_responses_and_errors_can_be_pickled() -> None:
@@ -156,24 +204,24 @@ def test_responses_and_errors_can_be_pickled() -> None:
 # -- connections
 
 
-def counting(count: set[tuple[str, int]]) -> Callable[[Got], Told]:
-    return lambda got: Told(str(threading.get_ident()).encode())
-
-
 def test_connections_to_many_replicas_are_kept() -> None:
-    number = 24  # more than requests keeps by itself
-    with answering(lambda _: Told(str(threading.get_ident()).encode())) as url:  # a thread per connection
-        balancer = balancer_of(*(f"{url}/{i}" for i in range(number)), strategy="round_robin")
-        adapter = BalancedAdapter(balancer)
-        assert adapter.poolmanager.connection_pool_kw["maxsize"] == 10
-        with requests.Session() as session:
-            session.mount("http://inventory/", adapter)
-            first = {session.get("http://inventory/").text for _ in range(number)}
-            assert len(first) == 1  # one host and port: one pool
-    urls = [f"http://127.0.0.{i}:1" for i in range(1, number + 1)]
-    adapter = BalancedAdapter(balancer_of(*urls))
-    pools = {id(adapter.poolmanager.connection_from_url(each)) for each in urls}
-    assert {id(adapter.poolmanager.connection_from_url(each)) for each in urls} == pools
+    number = 24  # more pools than requests keeps by itself
+    with ExitStack() as stack:
+        connection = lambda _: Told(str(threading.get_ident()).encode())  # noqa: E731  each has a thread
+        urls = [stack.enter_context(answering(connection)) for _ in range(number)]
+        session = stack.enter_context(session_of(balancer_of(*urls, strategy="round_robin")))
+        rounds = [[session.get("http://inventory/").text for _ in range(number)] for _ in range(3)]
+    assert rounds[0] == rounds[1] == rounds[2]
+    assert len(set(rounds[0])) == number
+
+
+def test_the_number_of_pools_can_be_bounded() -> None:
+    urls = [f"http://127.0.0.1:{port}" for port in range(1, 101)]
+    pools = BalancedAdapter(balancer_of(*urls), pool_connections=5).poolmanager
+    for url in urls:
+        pools.get(url, lambda url=url: pools.connection_from_url(url))
+    assert len(pools.pools) == 5
+    assert len(pools._known) <= 32
 
 
 def test_connections_to_replicas_that_left_are_not_kept_for_long() -> None:
