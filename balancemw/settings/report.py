@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from balancemw.errors import did_you_mean
+from balancemw.settings.fields import Conflict
 from balancemw.settings.models import (
-    Conflict,
     EjectionSettings,
     InboundSettings,
     RetrySettings,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Keys that the product knows and this version does not: a "did you mean" would lead away from them.
 _LATER = {
     "": ("admin", "routes", "state"),
-    "service": ("discovery", "hedge", "zone"),
+    "service": ("hedge", "zone"),
     "inbound": ("report_load",),
 }
 
@@ -45,7 +45,10 @@ _TEXTS = {
 }
 _MISSING = {
     "kind": 'missing; write "http", "tcp" or "package.module:callable"',
+    "name": 'missing; write the name to look up, like "inventory.internal"',
     "nodes": 'missing; write ["http://host:port"]',
+    "path": "missing; write the path of a JSON or TOML file",
+    "service": "missing; write what the service is called there",
     "url": 'missing; write "http://host:port"',
 }
 
