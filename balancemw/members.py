@@ -45,10 +45,12 @@ class Members:
             return
         self._left = {url: left for url, left in self._left.items() if now < left[0] + _MEMORY}
         peers = [self._member(node, now, source, late) for node in nodes]
-        for url in former.keys() - {peer.node.url for peer in peers}:
-            self._news.note(former[url].node.name, "removed", source, reason)
-            if discovered:
-                self._left[url] = now, former[url]
+        staying = set(peers)
+        for url, peer in former.items():
+            if peer not in staying:
+                self._news.note(peer.node.name, "removed", source, reason)
+                if discovered:
+                    self._left[url] = now, peer
         self._roster.arrange(peers)
         self._changed()
 

@@ -30,7 +30,7 @@ def _pauses(terms: Terms) -> Iterator[float]:
 def wait_for_nodes(terms: Terms) -> Terms:
     """Wait, unless that would hold up an event loop; returns the terms on which to call, with the time that is left."""
     began = terms.clock()
-    if asyncio._get_running_loop() is None:  # unlike the public function it raises nothing, and takes no task
+    if not _on_event_loop():
         for pause in _pauses(terms):
             terms.sleep(pause)
     return _after(terms, began)
@@ -42,6 +42,14 @@ async def wait_for_nodes_async(terms: Terms) -> Terms:
     for pause in _pauses(terms):
         await asyncio.sleep(pause)
     return _after(terms, began)
+
+
+def _on_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _after(terms: Terms, began: float) -> Terms:
