@@ -2,16 +2,13 @@
 
 import asyncio
 from collections.abc import Iterable
-from math import inf
 
 import aiohttp
 
 from balancemw.discovery.found import Answer, Found, SourceError, url
-from balancemw.discovery.resolver import Resolver, clamped
+from balancemw.discovery.resolver import Resolver, good_for
 from balancemw.node import Node
 from balancemw.settings import DnsSettings
-
-_SOON = 5.0  # seconds at most until all is asked again, when a part of the questions has failed
 
 
 class Dns:
@@ -39,13 +36,13 @@ class Dns:
         addresses = sorted({each for found in self._addresses.values() for each in found})
         if failures and not (ttls and addresses):
             raise failures[0]
-        good_for = clamped(min(ttls) if addresses else 0.0, settings)
-        return Answer(nodes_at(addresses, settings), min(good_for, _SOON) if failures else good_for)
+        whole = bool(addresses) and not failures
+        return Answer(nodes_at(addresses, settings), good_for(min(ttls), settings, whole=whole))
 
     async def _ask(self, kind: str) -> float:
         records, ttl = await self._resolver.ask(self._settings.name, kind)
         self._addresses[kind] = [record.address for record in records]
-        return ttl if records or ttl else inf  # a type that the name does not have says nothing of the other
+        return ttl
 
     def close(self) -> None:
         """Nothing to do."""

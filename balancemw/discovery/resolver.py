@@ -1,5 +1,6 @@
 """Asks the domain name system, by dnspython."""
 
+from math import inf
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,6 +12,8 @@ import dns.ttl
 
 from balancemw.discovery.found import SourceError
 from balancemw.settings import DnsSettings, SrvSettings
+
+_SOON = 5.0  # seconds at most until the question is put again, when the answer is of little use
 
 
 class Resolver:
@@ -29,6 +32,8 @@ class Resolver:
     async def ask(self, name: str, kind: str) -> tuple[list[Any], float]:
         """The records of `kind` that `name` has, maybe none, and the seconds for which they are good.
 
+        These are infinite where the zone does not say for how long there are none.
+
         Raises:
             SourceError: nobody answers, or the answer is an error or that there is no such name.
         """
@@ -46,7 +51,7 @@ class Resolver:
             raise SourceError(_why(error)) from error
         records = [] if answer.rrset is None else list(answer.rrset)
         ttl = answer.chaining_result.minimum_ttl  # of the chain of aliases, too; of "none" it is the zone's word
-        return records, 0.0 if ttl >= dns.ttl.MAX_TTL else float(ttl)  # without that, RFC 2308: not to be remembered
+        return records, inf if ttl >= dns.ttl.MAX_TTL else float(ttl)
 
     def _made(self) -> dns.asyncresolver.Resolver:
         resolver = dns.asyncresolver.Resolver(configure=not self._nameservers)
@@ -55,9 +60,10 @@ class Resolver:
         return resolver
 
 
-def clamped(ttl: float, settings: DnsSettings | SrvSettings) -> float:
-    """Seconds for which an answer is held to be good."""
-    return min(max(ttl, settings.ttl_min), settings.ttl_max)
+def good_for(ttl: float, settings: DnsSettings | SrvSettings, *, whole: bool) -> float:
+    """Seconds after which to ask again; `whole`: the answer is all that was asked for, and not nothing."""
+    clamped = min(max(ttl, settings.ttl_min), settings.ttl_max)
+    return clamped if whole else min(clamped, _SOON)
 
 
 def _server(address: str) -> dns.nameserver.Nameserver:

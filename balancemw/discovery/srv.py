@@ -11,7 +11,7 @@ from typing import NamedTuple
 import aiohttp
 
 from balancemw.discovery.found import Answer, Found, SourceError, reading, url
-from balancemw.discovery.resolver import Resolver, clamped
+from balancemw.discovery.resolver import Resolver, good_for
 from balancemw.node import Node
 from balancemw.settings import SrvSettings
 
@@ -40,7 +40,7 @@ class Srv:
             Record(each.priority, each.weight, each.port, each.target.to_text(omit_final_dot=True).removesuffix("."))
             for each in answers
         ]
-        return Answer(nodes_of(records, settings), clamped(ttl, settings))
+        return Answer(nodes_of(records, settings), good_for(ttl, settings, whole=bool(records)))
 
     def close(self) -> None:
         """Nothing to do."""

@@ -125,24 +125,24 @@ def test_short_names_and_servers_of_the_system_are_tried(monkeypatch: pytest.Mon
 
 
 def test_a_pool_follows_the_name_and_outlives_its_server():
-    with name_server("host-record=shop.test,127.0.0.1", "host-record=shop.test,127.0.0.2") as server:
-        with finding(dns(server, timeout=0.3)) as shop:
-            shop.until_urls("http://127.0.0.1:8000", "http://127.0.0.2:8000")
-            server.serve("host-record=shop.test,127.0.0.2", "host-record=shop.test,127.0.0.3")
-            shop.until_urls("http://127.0.0.2:8000", "http://127.0.0.3:8000")
-            assert {each.source for each in shop.events("added") + shop.events("removed")} == {"discovery"}
-            assert shop.wait_for("removed").reason == "dns shop.test names it no longer"
-            server.stop()
-            failed = shop.wait_for("discovery_failed")
-            assert failed.source == "discovery"
-            assert failed.reason == "dns shop.test: no answer within 0.3 s; the 2 nodes known stay"
-            server.serve("txt-record=shop.test,hello")
-            shop.wait_for("discovery_failed", 2)
-            assert shop.events("discovery_failed")[1].reason.startswith("dns shop.test: it names no node;")
-            assert shop.urls() == ["http://127.0.0.2:8000", "http://127.0.0.3:8000"]
-            server.serve("host-record=shop.test,127.0.0.4")
-            shop.until_urls("http://127.0.0.4:8000")
-            assert shop.wait_for("discovery_recovered").reason == "dns shop.test names 1 node"
+    both = ("host-record=shop.test,127.0.0.1", "host-record=shop.test,127.0.0.2")
+    with name_server(*both) as server, finding(dns(server, timeout=0.3)) as shop:
+        shop.until_urls("http://127.0.0.1:8000", "http://127.0.0.2:8000")
+        server.serve("host-record=shop.test,127.0.0.2", "host-record=shop.test,127.0.0.3")
+        shop.until_urls("http://127.0.0.2:8000", "http://127.0.0.3:8000")
+        assert {each.source for each in shop.events("added") + shop.events("removed")} == {"discovery"}
+        assert shop.wait_for("removed").reason == "dns shop.test names it no longer"
+        server.stop()
+        failed = shop.wait_for("discovery_failed")
+        assert failed.source == "discovery"
+        assert failed.reason == "dns shop.test: no answer within 0.3 s; the 2 nodes known stay"
+        server.serve("txt-record=shop.test,hello")
+        shop.wait_for("discovery_failed", 2)
+        assert shop.events("discovery_failed")[1].reason.startswith("dns shop.test: it names no node;")
+        assert shop.urls() == ["http://127.0.0.2:8000", "http://127.0.0.3:8000"]
+        server.serve("host-record=shop.test,127.0.0.4")
+        shop.until_urls("http://127.0.0.4:8000")
+        assert shop.wait_for("discovery_recovered").reason == "dns shop.test names 1 node"
 
 
 def test_calls_go_to_what_the_name_stands_for(replicas: Replicas):
@@ -162,11 +162,11 @@ def test_calls_go_to_what_the_name_stands_for(replicas: Replicas):
 
 def test_without_an_answer_the_first_calls_fail_with_the_reason():
     with name_server() as server, finding(dns(server, "nobody.test")) as shop:
-        with pytest.raises(NoNodeAvailable, match="'s' has no node: dns nobody.test: there is no such name") as caught:
+        with pytest.raises(NoNodeAvailable, match=r"'s' has no node: dns nobody.test: there is no such name") as caught:
             shop.balancer.call("s")(lambda node: node)()
         assert 0 < caught.value.retry_after <= 5
         server.serve("host-record=nobody.test,127.0.0.1")
-        eventually(lambda: shop.available())
+        eventually(shop.available)
         assert asyncio.run(_call(shop.balancer)).host == "127.0.0.1"
 
 
