@@ -174,6 +174,7 @@ def test_on_a_clock_that_stands_still_the_wait_goes_by_it():
 def test_a_forked_child_asks_for_itself():
     script = """
 from tests.discovery import callables as found
+watched.close()
 balancer = Balancer({"services": {"s": {"discovery": {"kind": "tests.discovery.callables:sync", "interval": 0.01}}}})
 found.DOES["it"] = lambda: ["http://a:1"]
 call = balancer.call("s")(lambda node: node.url)
