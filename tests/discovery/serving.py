@@ -64,9 +64,22 @@ class Served:
 
     def stop(self) -> None:
         """Cuts all connections and listens no more, until `start`."""
-        if self._runner is not None:
-            self.run(self._runner.cleanup())
-            self._runner = None
+        runner, self._runner = self._runner, None
+        if runner is None:
+            return
+
+        async def work() -> None:
+            for site in list(runner.sites):
+                await site.stop()
+            for _ in range(4):
+                await asyncio.sleep(0)  # connections that are just being accepted
+            for connection in runner.server.connections if runner.server else ():
+                if connection.transport is not None:
+                    connection.transport.abort()  # whatever is still to be written
+            await runner.cleanup()
+            await asyncio.sleep(0)  # what was aborted is closed in the loop's next turn
+
+        self.run(work())
 
     def close(self) -> None:
         self.stop()
