@@ -45,9 +45,7 @@ class Monitor:
             for pool in pools
             if (settings := pool.settings.probe)
         ]
-        self._finders = [
-            Finder(pool, source, clock, rng) for pool in pools if (source := pool.settings.discovery)
-        ]
+        self._finders = [Finder(pool, source, clock, rng) for pool in pools if (source := pool.settings.discovery)]
         self._needed = bool(self._probed or self._finders)
         self._followed: _Life | None = None  # the life in which the sources are asked
         self._lock = Lock()

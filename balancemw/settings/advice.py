@@ -37,8 +37,8 @@ def _nodes(service: ServiceSettings) -> Iterator[Piece]:
 def _discovery(service: ServiceSettings) -> Iterator[Piece]:
     found = service.discovery
     if isinstance(found, DnsSettings | KubernetesSettings) and found.scheme == "https":
-        text = "the nodes found are addresses, which their certificates must name"
-        yield "discovery.scheme", f"{text}; or clients check for the name in metadata, server_hostname"
+        text = "the nodes found are addresses: the client adapters want certificates for the service's name"
+        yield "discovery.scheme", f"{text}, and functions of your own for the address, unless they ask otherwise"
 
 
 def _strategy(service: ServiceSettings) -> Iterator[Piece]:

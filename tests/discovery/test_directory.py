@@ -1,5 +1,6 @@
 """What a pool makes of the answers of its source, whatever they are and in whatever order."""
 
+import asyncio
 import gc
 import random
 import weakref
@@ -10,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balancemw import Balancer, Node, NoNodeAvailable
+from balancemw.checks import NotMade
 from balancemw.discovery.directory import Directory
-from balancemw.discovery.finder import Finder
+from balancemw.discovery.finder import Finder, _asked
 from balancemw.discovery.found import Answer, Found, SourceError
 from balancemw.settings import ServiceSettings
 from tests.discovery.finding import settings_of
@@ -76,6 +78,20 @@ def test_calls_in_flight_to_a_node_that_leaves_end_well_and_are_given_back_to_it
     call.end()
     assert source.stage.in_flight() == 0
     assert source.stage.told("a")["calls"] == 1
+
+
+def test_a_stream_from_a_node_that_leaves_is_given_back_to_it():
+    source = Source()
+    source.says("a")
+    pool, now = source.stage.service.pool, source.stage.clock()
+    peer = pool.begin(now)
+    pool.answered(peer, now, now)
+    source.says("b")
+    assert peer.in_flight == 1
+    pool.hang_up(peer)
+    assert peer.in_flight == 0
+    source.says("a", "b")
+    assert source.stage.told("a")["in_flight"] == 0
 
 
 def test_a_node_that_flaps_keeps_what_is_known_of_it_for_a_while():
@@ -258,6 +274,31 @@ def test_a_listener_that_fails_ends_nothing(error: type[BaseException]):
     assert asked.take(Answer((found("a"),), 7.0), turn) in (5.0, 7.0)
     end()
     assert stage.available() == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("error", "why", "logged"),
+    [
+        (NotMade("can't start new thread"), "can't start new thread", 0),
+        (ConnectionRefusedError(111, "Connection refused"), "Connection refused", 0),
+        (ZeroDivisionError("0"), "it went wrong: ZeroDivisionError", 1),
+    ],
+)
+def test_whatever_a_source_raises_is_a_failure(
+    error: Exception, why: str, logged: int, caplog: pytest.LogCaptureFixture
+):
+    class Broken:
+        async def ask(self, _session: Any) -> Answer:
+            raise error
+
+        def close(self) -> None:
+            pass
+
+    session: Any = None
+    answer = asyncio.run(_asked(Broken(), session))
+    assert isinstance(answer, SourceError)
+    assert why in str(answer)
+    assert len(caplog.records) == logged
 
 
 def test_settings_of_discovery_do_not_keep_a_balancer_alive():

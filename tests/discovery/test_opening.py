@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession
 
 from balancemw import Balancer, DeadlineExceeded, Node, NoNodeAvailable, deadline, remaining
+from balancemw_aiohttp import balance
 from tests.adapters.scripts import FORK, run_script
-from tests.adapters.watching import PATIENCE, eventually
+from tests.adapters.watching import PATIENCE, Replicas, eventually
 from tests.discovery import callables
 from tests.engine.clock import FakeClock
 
@@ -200,3 +202,19 @@ assert not names()
 """
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+def test_a_client_adapter_waits_as_well(answer: threading.Event, replicas: Replicas):
+    (replica,) = replicas(1)
+    callables.DOES["it"] = lambda: answer.wait(PATIENCE) and [replica.url]
+
+    async def work(balancer: Balancer) -> str:
+        async with ClientSession(middlewares=[balance(balancer)]) as session:
+            task = asyncio.create_task(session.get("http://s/"))
+            while not asked():
+                await asyncio.sleep(0.001)
+            answer.set()
+            return await (await task).text()
+
+    with made() as balancer:
+        assert asyncio.run(work(balancer)) == "replica-0"
