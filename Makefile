@@ -4,6 +4,7 @@
 #   make demo [APP=starlette|flask|django]   replicas die, hang and come back under load, on your screen
 #   make test                                all tests, and the engine's coverage
 #   make floors                              the tests of the clients' adapters with the oldest clients supported
+#   make servers                             real servers that some tests need, from Debian's packages; needs root
 #   make coverage                            what the last `make test` did not reach, line by line
 #   make check                               format, lint, types, direction of imports
 #   make bench                               what a call costs, beside other libraries
@@ -26,7 +27,10 @@ INSTALL_check  := --editable '.[all]' --group check
 INSTALL_bench  := --editable '.[all]' --group bench
 INSTALL_floors := --editable '.[requests,httpx]' --group test $(FLOORS)
 
-.PHONY: demo test floors coverage check bench clean
+# Tests that need one of these are skipped where it is not installed, and say so.
+SERVERS := dnsmasq-base
+
+.PHONY: demo test floors test-floors servers coverage check bench clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.ready-demo
@@ -41,6 +45,10 @@ floors:
 
 test-floors: $(VENV)/.ready-floors
 	$(BIN)/python -m pytest $(wildcard tests/clients $(ADAPTERS:%=tests/adapters/test_%*.py))
+
+servers:
+	@dpkg-query --show $(SERVERS) >/dev/null 2>&1 || { \
+	  apt-get update -qq && apt-get install -qq --yes --no-install-recommends $(SERVERS); }
 
 coverage: $(VENV)/.ready-test
 	$(BIN)/python -m coverage report --show-missing

@@ -19,6 +19,7 @@ _LEVELS = {
     "probe_proven": logging.INFO,
     "added": logging.INFO,
     "removed": logging.INFO,
+    "discovery_recovered": logging.INFO,
     "up": logging.INFO,
 }
 
@@ -34,7 +35,8 @@ class Event:
         node: ``host:port``, or None where it concerns the whole pool.
         event: what happened: ``failed``, ``ejected``, ``resting``, ``trial``, ``readmitted``, ``down``,
             ``drain``, ``weight``, ``up``, ``cleared``, ``expired``, ``fail_open``, ``fail_open_ended``,
-            ``budget_exhausted``, ``probe_unproven``, ``probe_proven``, ``added`` or ``removed``.
+            ``budget_exhausted``, ``probe_unproven``, ``probe_proven``, ``added``, ``removed``,
+            ``discovery_failed`` or ``discovery_recovered``.
         source: who says so: ``traffic``, ``probe``, ``operator``, ``alert``, ``discovery``, ``self``, or ``pool``.
         fault: the kind of fault behind it, or None.
         reason: the same in words.

@@ -14,6 +14,7 @@ from balancemw.budget import WINDOW, Budget
 from balancemw.events import Events, News
 from balancemw.fault import Fault, Kind
 from balancemw.health import Mark
+from balancemw.members import Members
 from balancemw.node import Node
 from balancemw.peer import Peer
 from balancemw.roster import Roster
@@ -35,6 +36,7 @@ class Pool:
 
     Attributes:
         lock: guards everything that changes; held for microseconds, never across I/O or a call of the user's.
+        awaited: whether the nodes are not known yet, but will be soon: a call had better wait.
         must_wait: whether a peer whose time out is over has to wait for its probe; set by what probes.
     """
 
@@ -45,6 +47,7 @@ class Pool:
         self.name = name
         self.settings = settings
         self.budget = Budget(settings.retry.budget, settings.retry.budget_floor)
+        self.awaited = False
         self.must_wait: Callable[[Peer, float], bool] = lambda _peer, _now: False
         ramp = (settings.slow_start.window, settings.slow_start.min_weight)
         self.roster = Roster(lambda: strategy(rng), keep=settings.ejection.keep, ramp=ramp, rng=rng)
@@ -52,6 +55,7 @@ class Pool:
         self._housekeeping = housekeeping
         traffic = Traffic(settings.ejection, settings.retry.retry_after_max, rng)
         self._standing = Standing(self.roster, traffic, self._news, self._changed)
+        self._members = Members(self.roster, self._standing, self._news, self._changed, settings.ejection.window)
         self.lock = Lock()
         self._fast: Picker | None = None  # what chooses, while no call needs more care
         self._failing_open = False
@@ -261,34 +265,35 @@ class Pool:
             self._news.note(None, event, source, reason)
         self._news.tell()
 
-    def replace(self, nodes: Iterable[Node], now: float) -> None:
-        """Make `nodes` the members; those that stay keep what is known of them, new ones ramp up."""
-        with self.lock:
-            former = self.roster.peers
-            members = [self._member(node, former, now) for node in nodes]
-            staying = set(members)
-            for peer in former.values():
-                if peer not in staying:
-                    self._news.note(peer.node.name, "removed", "operator")
-            self.roster.arrange(members)
-            self._changed()
-        self._news.tell()
+    def replace(
+        self,
+        nodes: Iterable[Node],
+        now: float,
+        *,
+        source: str = "operator",
+        reason: str = "",
+        claims: Mapping[str, Mark] | None = None,
+    ) -> None:
+        """Make `nodes` the members; those that stay keep what is known of them, new ones ramp up.
 
-    def _member(self, node: Node, former: Mapping[str, Peer], now: float) -> Peer:
-        peer = former.get(node.url)
-        if peer is not None:
-            peer.become(node)
-            return peer
-        peer = Peer(node, self.settings.ejection.window)
-        self._news.note(node.name, "added", "operator")
-        if former:
-            self.roster.returned(peer, now)
-        return peer
+        Args:
+            nodes: all of them.
+            now: the time.
+            source: who says so.
+            reason: why those that leave do.
+            claims: all marks that `source` sets, by url; it clears the others it had set. None: none are touched.
+        """
+        with self.lock:
+            self._members.replace(tuple(nodes), now, source, reason)
+            if claims is not None:
+                self._members.claim(claims, now, source)
+        self._news.tell()
 
     def after_fork(self) -> None:
         """Begin anew in a child process: its parent's threads and open calls are not its own."""
         self.lock = Lock()
         self._news.pending.clear()
+        self._members.forget()
         for peer in self.roster.peers.values():
             peer.reset()
             peer.trial_at = None

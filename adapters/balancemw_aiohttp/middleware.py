@@ -9,6 +9,7 @@ from balancemw import BalanceError, Balancer
 from balancemw.call import Try, leave
 from balancemw.context import BOUND
 from balancemw.exchange import IDEMPOTENT, Exchange, in_dialect, services
+from balancemw.opening import wait_for_nodes_async
 from balancemw.timeouts import watch
 from balancemw_aiohttp.address import Address, direct
 from balancemw_aiohttp.body import is_short
@@ -51,6 +52,8 @@ class Balance:
             return await handler(request)
         repeatable = request.method in IDEMPOTENT or request.headers.get("Idempotency-Key")
         terms = destination.repeatable if repeatable else destination.once
+        if terms.pool.awaited:
+            terms = await wait_for_nodes_async(terms)
         key = None if self._key is None else self._key(request)
         try:
             # What every request pays for is here, and the rest in `Sending`.

@@ -16,16 +16,32 @@ from balancemw.settings.models import (
     StrategySettings,
 )
 from balancemw.settings.probe import ProbeSettings
+from balancemw.settings.sources import (
+    CallableSettings,
+    ConsulSettings,
+    DiscoverySettings,
+    DnsSettings,
+    FileSettings,
+    KubernetesSettings,
+    SrvSettings,
+)
 
 __all__ = [
+    "CallableSettings",
+    "ConsulSettings",
+    "DiscoverySettings",
+    "DnsSettings",
     "EjectionSettings",
+    "FileSettings",
     "InboundSettings",
+    "KubernetesSettings",
     "ProbeSettings",
     "RetrySettings",
     "RouteSettings",
     "ServiceSettings",
     "Settings",
     "SlowStartSettings",
+    "SrvSettings",
     "StrategySettings",
     "advice",
     "parse_nodes",

@@ -7,6 +7,7 @@ from math import ceil
 
 from balancemw.settings.document import Settings
 from balancemw.settings.models import EjectionSettings, RouteSettings, ServiceSettings, SlowStartSettings
+from balancemw.settings.sources import DnsSettings, KubernetesSettings
 from balancemw.settings.words import key_text
 
 Piece = tuple[str, str]
@@ -22,7 +23,7 @@ def advice(settings: Settings) -> list[str]:
     of_services = [
         f"{key_text(('services', name))}.{key}: {text}"
         for name, service in settings.services.items()
-        for topic in (_nodes, _strategy, _times, _retry, _ejection, _keep, _probe, _probe_answers)
+        for topic in (_nodes, _discovery, _strategy, _times, _retry, _ejection, _keep, _probe, _probe_answers)
         for key, text in topic(service)
     ]
     of_routes = [
@@ -44,11 +45,18 @@ def _route(prefix: str, route: RouteSettings, service: ServiceSettings) -> Itera
 
 
 def _nodes(service: ServiceSettings) -> Iterator[Piece]:
-    if not service.nodes:
+    if not service.nodes and service.discovery is None:
         yield "nodes", "the list is empty: every call fails with NoNodeAvailable until replace() fills it"
     for name, count in Counter(node.name for node in service.nodes).items():
         if count > 1:
             yield "nodes", f"{count} nodes are called {name!r}; tell them apart by their urls, not by that name"
+
+
+def _discovery(service: ServiceSettings) -> Iterator[Piece]:
+    found = service.discovery
+    if isinstance(found, DnsSettings | KubernetesSettings) and found.scheme == "https":
+        text = "the nodes found are addresses: the client adapters want certificates for the service's name"
+        yield "discovery.scheme", f"{text}, and functions of your own for the address, unless they ask otherwise"
 
 
 def _strategy(service: ServiceSettings) -> Iterator[Piece]:

@@ -106,7 +106,6 @@ class TestUnknownKeys:
             ({"stratgy": "random"}, "stratgy: unknown key; did you mean 'strategy'?"),
             ({"attempts": 3}, "attempts: unknown key; did you mean 'retry.attempts'?"),
             ({"TIMEOUT": 3}, "TIMEOUT: unknown key; did you mean 'timeout'?"),
-            ({"discovery": {}}, "discovery: not supported by this version"),
             ({"hedge": None}, "hedge: not supported by this version"),
             ({"zone": "a"}, "zone: not supported by this version"),
             ({"host_header": "nod"}, "host_header: expected \"service\" or \"node\", got 'nod'; did you mean 'node'?"),
