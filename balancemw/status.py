@@ -27,7 +27,7 @@ def service_status(pool: Pool, now: float, epoch: float) -> dict[str, object]:
 def _node_status(pool: Pool, peer: Peer, now: float, epoch: float) -> dict[str, object]:
     node, record = peer.node, peer.record
     slow_start = pool.settings.slow_start
-    trying = peer.trial_at is not None or (pool.roster.is_due(peer, now) and not pool.must_wait(peer, now))
+    trying = peer.trial_at is not None or (pool.roster.is_due(peer, now) and not pool.waits(peer, now))
     return {
         "url": node.url,
         "name": node.name,

@@ -15,6 +15,7 @@ from balancemw.settings.models import (
     StrategySettings,
 )
 from balancemw.settings.probe import ProbeSettings
+from balancemw.settings.state import StateSettings
 
 __all__ = [
     "EjectionSettings",
@@ -24,6 +25,7 @@ __all__ = [
     "ServiceSettings",
     "Settings",
     "SlowStartSettings",
+    "StateSettings",
     "StrategySettings",
     "advice",
     "parse_nodes",

@@ -15,6 +15,7 @@ from balancemw.settings.models import InboundSettings, ServiceSettings
 from balancemw.settings.nodes import NodeList
 from balancemw.settings.report import KNOWN, Report, unknown_key
 from balancemw.settings.source import from_environment, from_file
+from balancemw.settings.state import StateSettings, parse_state
 from balancemw.settings.words import HOST_RULE, Path, host_name, shown
 
 _SERVICE = TypeAdapter(ServiceSettings)
@@ -29,10 +30,12 @@ class Settings:
     Attributes:
         services: read-only mapping of names to `ServiceSettings`.
         inbound: what a request that comes in brings along.
+        state: where what is known of the nodes is kept.
     """
 
     services: Mapping[str, ServiceSettings] = field(hash=False)
     inbound: InboundSettings
+    state: StateSettings = StateSettings()
 
     def __post_init__(self) -> None:
         if not all(isinstance(service, ServiceSettings) for service in self.services.values()):
@@ -40,7 +43,7 @@ class Settings:
         object.__setattr__(self, "services", MappingProxyType(dict(self.services)))
 
     def __reduce__(self) -> tuple[type["Settings"], tuple[object, ...]]:
-        return Settings, (dict(self.services), self.inbound)  # a mapping proxy cannot be pickled
+        return Settings, (dict(self.services), self.inbound, self.state)  # a mapping proxy cannot be pickled
 
     @classmethod
     def load(cls, source: "Settings | Mapping[str, object] | str | os.PathLike[str] | None" = None) -> Self:
@@ -93,7 +96,7 @@ def parse_nodes(nodes: Iterable[object], *, key: str = "nodes") -> tuple[Node, .
     raise SettingsError(report.lines)
 
 
-def _checked(raw: Section) -> tuple[dict[str, ServiceSettings], InboundSettings]:
+def _checked(raw: Section) -> tuple[dict[str, ServiceSettings], InboundSettings, StateSettings]:
     report = Report()
     report.odd_keys((), raw)
     for key in raw:
@@ -105,9 +108,10 @@ def _checked(raw: Section) -> tuple[dict[str, ServiceSettings], InboundSettings]
     defaults = _defaults(_mapping(raw, "defaults", report), report, alone=not services)
     found = {name: _service(name, own, defaults, report) for name, own in _named(services, report)}
     inbound = _inbound(_mapping(raw, "inbound", report), report)
+    state = _state(raw.get("state", "memory"), report)
     if report.lines:
         raise SettingsError(report.lines)
-    return {name: service for name, service in found.items() if service}, inbound
+    return {name: service for name, service in found.items() if service}, inbound, state
 
 
 def _mapping(raw: Section, key: str, report: Report) -> Section:
@@ -171,3 +175,11 @@ def _inbound(inbound: Section, report: Report) -> InboundSettings:
     except ValidationError as error:
         report.invalid(error, lambda path, _: ("inbound", *path), root="inbound")
     return InboundSettings()
+
+
+def _state(state: object, report: Report) -> StateSettings:
+    try:
+        return parse_state(state)
+    except ValueError as error:
+        report.add(("state",), str(error))
+    return StateSettings()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # Keys that the product knows and this version does not: a "did you mean" would lead away from them.
 _LATER = {
-    "": ("admin", "routes", "state"),
+    "": ("admin", "routes"),
     "service": ("discovery", "hedge", "zone"),
     "inbound": ("report_load",),
 }
@@ -55,7 +55,7 @@ def _keys(cls: Any) -> tuple[str, ...]:
 
 
 KNOWN = {
-    "": ("services", "defaults", "inbound"),
+    "": ("services", "defaults", "inbound", "state"),
     "service": _keys(ServiceSettings),
     "inbound": _keys(InboundSettings),
     "nodes": _keys(NodeEntry),
