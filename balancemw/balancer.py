@@ -19,6 +19,7 @@ from balancemw.pool import Pool
 from balancemw.retry import RetryPolicy
 from balancemw.service import Key, Service, Wishes
 from balancemw.settings import Settings
+from balancemw.sharing import Sharing
 from balancemw.status import service_status
 
 
@@ -56,12 +57,22 @@ class Balancer:
         self._services = {
             name: Service(self._pool(name), clock=clock, rng=self._rng, sleep=sleep) for name in self.settings.services
         }
-        self._monitor = Monitor([service.pool for service in self._services.values()], clock=clock, rng=self._rng)
+        pools = [service.pool for service in self._services.values()]
+        self._sharing = self._share(pools)
+        leads = self._sharing.leads if self._sharing else lambda _: True
+        self._monitor = Monitor(pools, clock=clock, rng=self._rng, leads=leads)
+        self._events.journal.catch_up = self._sum_up
         _alive.add(self)
 
     def _pool(self, name: str) -> Pool:
         settings = self.settings.services[name]
         return Pool(name, settings, rng=self._rng, events=self._events, housekeeping=self._housekeeping)
+
+    def _share(self, pools: list[Pool]) -> Sharing | None:
+        state = self.settings.state
+        if state.kind == "memory":
+            return None
+        return Sharing(state, pools, events=self._events, clock=self._clock, epoch=self._epoch)
 
     def __repr__(self) -> str:
         return f"<Balancer of {', '.join(self._services) or 'no services'}>"
@@ -117,6 +128,8 @@ class Balancer:
         """End background work. Calls still work; `start` begins it again."""
         self._closed = True
         self._monitor.stop()
+        if self._sharing is not None:
+            self._sharing.stop()
 
     def __enter__(self) -> Self:
         self.start()
@@ -154,13 +167,22 @@ class Balancer:
         if self._pid != os.getpid():
             self.after_fork()
         if not self._closed:
+            if self._sharing is not None:
+                self._sharing.ensure()
             self._monitor.ensure()
+
+    def _sum_up(self) -> None:
+        now = self._clock()
+        for service in self._services.values():
+            service.pool.sum_up(now)
 
     def after_fork(self) -> None:
         """Begin anew in a child process. It is noticed by itself; only a server that hides its forks need say so."""
         self._pid = os.getpid()
         self._rng.seed()  # or every worker would draw the same numbers
         self._monitor.after_fork()
+        if self._sharing is not None:
+            self._sharing.after_fork()
         for service in self._services.values():
             service.pool.after_fork()
 

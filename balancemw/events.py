@@ -26,6 +26,7 @@ _LEVELS = {
     "noted": logging.INFO,
     "overruled": logging.INFO,
     "alertmanager_found": logging.INFO,
+    "store_back": logging.INFO,
 }
 
 _PASSING = ("failed",)  # each by itself only for listeners and for debugging; the journal has them in sum
@@ -44,9 +45,10 @@ class Event:
         event: what happened: ``failed``, ``ejected``, ``resting``, ``trial``, ``readmitted``, ``down``,
             ``drain``, ``weight``, ``up``, ``cleared``, ``expired``, ``fail_open``, ``fail_open_ended``,
             ``budget_exhausted``, ``probe_unproven``, ``probe_proven``, ``added``, ``removed``, ``noted``,
-            ``held_back``, ``overruled``, ``unmatched``, ``alerts_lost``, ``alertmanager_lost`` or
-            ``alertmanager_found``.
-        source: who says so: ``traffic``, ``probe``, ``operator``, ``alert``, ``discovery``, ``self``, or ``pool``.
+            ``held_back``, ``overruled``, ``unmatched``, ``alerts_lost``, ``alertmanager_lost``,
+            ``alertmanager_found``, ``store_lost``, ``store_back`` or ``store_corrupt``.
+        source: who says so: ``traffic``, ``probe``, ``operator``, ``alert``, ``discovery``, ``self``, ``pool``
+            or ``store``.
         fault: the kind of fault behind it, or None.
         reason: the same in words.
         evidence: figures behind it, JSON-able.
@@ -77,7 +79,8 @@ class Journal:
     Attributes:
         catch_up: called before reading; lets what is still being summed up be told.
         waiting: own events without their shared number, oldest first; None where the journal is not shared.
-        adrift: whether the shared journal is out of reach; then those that wait are shown with the next numbers.
+        adrift: whether the shared journal is out of reach; then those that wait are shown with the next numbers,
+            which others may be given once it is back.
     """
 
     def __init__(self, size: int = 1000) -> None:
@@ -91,6 +94,7 @@ class Journal:
     def share(self) -> None:
         """From now on the numbers come from others, by `number`."""
         self.waiting = deque(maxlen=self._size)
+        self.adrift = True  # until it was reached for the first time
 
     def add(self, event: Event) -> None:
         """Keep `event`, in place of the oldest where there is no room."""

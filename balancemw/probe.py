@@ -64,6 +64,11 @@ class Probe:
         pool.must_wait = self.must_wait
 
     @property
+    def service(self) -> str:
+        """Name of the service."""
+        return self._pool.name
+
+    @property
     def proven(self) -> bool:
         """Whether any node has ever passed. Until then failures mean nothing."""
         return self._pool.partners.proven

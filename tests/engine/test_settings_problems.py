@@ -134,7 +134,6 @@ class TestUnknownKeys:
             "servces: unknown key; did you mean 'services'?",
             "admin: not supported by this version",
             "routes: not supported by this version",
-            "state: not supported by this version",
             "inbound.report_load: not supported by this version",
             "inbound.chain_stopp: unknown key; did you mean 'chain_stop'?",
         ]
