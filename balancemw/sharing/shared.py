@@ -64,8 +64,9 @@ class Shared(Partners):
         return self.alone or peer.node.url in self._granted
 
     def after_fork(self) -> None:
-        self._waiting.clear()  # the parent tells
-        self._again.clear()
+        # The parent may never come to tell what waits. Where it does, the same is told twice, which changes nothing.
+        self._waiting = {place: (at, True) for place, (at, _) in self._waiting.items()}
+        self._again = {place: replace(claim, late=True) for place, claim in self._again.items()}
         self._granted.clear()
 
     def _wait(self, url: str, source: str, now: float) -> None:
@@ -141,7 +142,8 @@ class Shared(Partners):
             return
         with self.pool.lock:
             for place, claim in self._known.items():
-                if place[0] not in self._peers and place not in self._waiting:
+                new = peers.get(place[0]) is not self._peers.get(place[0])  # also one that had left and is back
+                if new and place not in self._waiting:
                     self._apply(place, claim, now)
             self._peers = peers
 
