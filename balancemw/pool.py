@@ -107,7 +107,7 @@ class Pool:
             if now >= record.edge:
                 record.roll(now)
             record.calls += 1
-            record.consecutive = 0
+            record.consecutive = record.elsewhere = 0
             if peer.marks or record.level or peer.rests:
                 self._standing.credit(peer, started, now)
         finally:

@@ -62,6 +62,8 @@ class Standing:
             mark = self._traffic.convict(peer, fault, started, now, self._roster.others(peer))
             if mark is not None:
                 self.put(peer, mark, now, "ejected", fault.kind)
+            elif fault.counts:
+                self.partners.struck()
 
     def _rest(self, peer: Peer, fault: Fault, started: float, now: float) -> None:
         peer.overloads += 1

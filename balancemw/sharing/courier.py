@@ -1,6 +1,5 @@
 """What one worker carries to the store and back."""
 
-import json
 from collections import deque
 from collections.abc import Mapping, Sequence
 from itertools import count
@@ -8,6 +7,7 @@ from itertools import count
 from balancemw.context import Clock
 from balancemw.events import Event, Events
 from balancemw.sharing.contact import TTL, Contact
+from balancemw.sharing.figures import figures_text, read_figures
 from balancemw.sharing.shared import Shared
 from balancemw.sharing.trials import Trials
 from balancemw.stores import Cursor, Store
@@ -71,8 +71,13 @@ class Courier:
         """Carry what there is; `changed`: others have changed something."""
         real = self._real()
         beats = real >= self._beat_at
+        if beats or any(each.news for each in self._shared.values()):
+            self._tell_figures(store)
+        elif changed:
+            self._heed(store.figures(self.host))
         if beats:
-            self._beat(store, real)
+            self._stand(store)
+            self._beat_at = real + _PACE
         told = self._exchange(store, look=changed or beats)
         self._post(store, look=changed or beats or told)
         now = self._clock()
@@ -83,19 +88,27 @@ class Courier:
 
     # -- who is there, and who makes the checks
 
-    def _beat(self, store: Store, real: float) -> None:
+    def _tell_figures(self, store: Store) -> None:
         self._journal.catch_up()
-        alive = store.beat(self.worker, self.host, TTL, json.dumps({}))
-        self.workers = max(1, len(alive))
-        for each in self._shared.values():
+        ours = {name: each.figures() for name, each in self._shared.items()}
+        self._heed(store.beat(self.worker, self.host, TTL, figures_text(self.worker, ours)))
+
+    def _heed(self, texts: Sequence[str]) -> None:
+        told = dict(map(read_figures, texts))
+        others = [figures for worker, figures in told.items() if worker != self.worker]
+        self.workers = 1 + len(others)
+        for name, each in self._shared.items():
             each.pool.budget.workers = self.workers
+            each.heed([figures[name] for figures in others if name in figures])
+
+    def _stand(self, store: Store) -> None:
+        """Stand for election, or prolong what came of it."""
         for service in self._elected:
             asked_at = self._real()
             if store.hold(f"probe:{service}", self.worker, TTL):
                 self._leads_until[service] = asked_at + TTL
             else:
                 self._leads_until.pop(service, None)
-        self._beat_at = real + _PACE
 
     # -- marks
 

@@ -1,17 +1,20 @@
 """One pool's part in what is shared: what it has to tell, what others told, and which trials it may make."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 
 from balancemw.health import Mark, commanded
-from balancemw.partners import Partners
+from balancemw.partners import NOTHING, Figures, Partners
 from balancemw.peer import Peer
 from balancemw.pool import Pool
 from balancemw.stores import Claim
 
 _Place = tuple[str, str]
 """Url of a node (``""``: the whole service) and source."""
+
+_MOST = 200  # nodes of a service up to which workers tell each other figures of each
+_FEW = 50  # nodes of which failures in a row are told
 
 _PROOF: _Place = ("", "probe")
 
@@ -30,13 +33,15 @@ class Shared(Partners):
     Attributes:
         worker: who we are to the others.
         alone: whether the others have been out of reach for so long that we act as if there were none.
+        news: whether the others should have our figures now and not at the next heartbeat.
         cut_off: whether the store did not answer when last asked: then what is noted may come late.
     """
 
     def __init__(self, pool: Pool, epoch: float, changed: Callable[[], None]) -> None:
         self.pool = pool
         self.worker = ""
-        self.alone = self.cut_off = False
+        self.alone = self.cut_off = self.news = False
+        self._elsewhere: Mapping[str, Figures] = {}
         self._epoch = epoch
         self._changed = changed
         self._waiting: dict[_Place, tuple[float, bool]] = {}  # since when, and whether it is late
@@ -59,6 +64,13 @@ class Shared(Partners):
             self.proven = True
             self._waiting[_PROOF] = (0.0, self.cut_off)
             self._changed()
+
+    def struck(self) -> None:
+        self.news = True
+        self._changed()
+
+    def elsewhere(self, peer: Peer) -> Figures:
+        return self._elsewhere.get(peer.node.url, NOTHING)
 
     def may_try(self, peer: Peer) -> bool:
         return self.alone or peer.node.url in self._granted
@@ -158,6 +170,31 @@ class Shared(Partners):
             return
         over = mark is None or mark.expired(now)
         self.pool.adopt(peer, source, None if over else mark, claim.level, now)
+
+    # -- figures
+
+    def figures(self) -> dict[str, list[int]]:
+        """By url: calls in flight, calls ended, failures, failures in a row; as far as they matter to others."""
+        self.news = False
+        peers = self.pool.roster.peers
+        rows = [(url, peer.record.consecutive, peer) for url, peer in peers.items()]
+        if len(rows) > _MOST:
+            rows = [row for row in rows if row[1]][:_FEW]
+        return {url: [*peer.figures, row] for url, row, peer in rows if row or any(peer.figures)}
+
+    def heed(self, others: Iterable[Mapping[str, Sequence[int]]]) -> None:
+        """Take in the figures of the other workers."""
+        sums: dict[str, Figures] = {}
+        rows: dict[str, int] = {}
+        for told in others:
+            for url, (in_flight, calls, failures, row) in told.items():
+                before = sums.get(url, NOTHING)
+                sums[url] = (before[0] + in_flight, before[1] + calls, before[2] + failures)
+                rows[url] = rows.get(url, 0) + row
+        self._elsewhere = sums
+        with self.pool.lock:
+            for url, peer in self.pool.roster.peers.items():
+                peer.record.elsewhere = rows.get(url, 0)
 
     # -- trials
 

@@ -102,6 +102,10 @@ class Store(Protocol):
         """Say that the worker lives, for `ttl` seconds; returns the figures of all that live on its host, its own too."""
         ...
 
+    def figures(self, host: str) -> list[str]:
+        """The figures of all workers that live on the host."""
+        ...
+
     def leave(self, worker: str, host: str) -> None:
         """The worker ends."""
         ...

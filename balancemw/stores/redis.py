@@ -105,7 +105,11 @@ class RedisStore:
 
     def beat(self, worker: str, host: str, ttl: float, figures: str) -> list[str]:
         with self._guarded():
-            return cast("list[str]", self._beat(keys=_workers(host), args=(worker, int(ttl * 1000), figures)))
+            return cast("list[str]", self._beat(keys=_workers(host), args=(worker, int(ttl * 1000), figures, _CHANNEL)))
+
+    def figures(self, host: str) -> list[str]:
+        with self._guarded():
+            return cast("list[str]", self._redis.hvals(_workers(host)[1]))
 
     def leave(self, worker: str, host: str) -> None:
         ends, figures = _workers(host)

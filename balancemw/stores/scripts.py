@@ -86,5 +86,6 @@ for _, gone in ipairs(redis.call('ZRANGEBYSCORE', ends, '-inf', '(' .. string.fo
 end
 redis.call('EXPIRE', ends, 3600)
 redis.call('EXPIRE', figures, 3600)
+redis.call('PUBLISH', ARGV[4], '')
 return redis.call('HVALS', figures)
 """

@@ -179,7 +179,12 @@ class SqliteStore:
         with self._guarded(), self._writing():
             self._db.execute("INSERT OR REPLACE INTO workers VALUES (?, ?, ?)", (worker, now + ttl, figures))
             self._db.execute("DELETE FROM workers WHERE until < ?", (now,))
-            return [row[0] for row in self._db.execute("SELECT figures FROM workers").fetchall()]
+        return self.figures(host)
+
+    def figures(self, host: str) -> list[str]:  # noqa: ARG002
+        with self._guarded():
+            alive = "SELECT figures FROM workers WHERE until >= ?"
+            return [row[0] for row in self._db.execute(alive, (time.time(),)).fetchall()]
 
     def leave(self, worker: str, host: str) -> None:  # noqa: ARG002
         with self._guarded(), self._writing():

@@ -103,6 +103,10 @@ class View:
         depot.workers = {name: seen for name, seen in depot.workers.items() if seen[0] > depot.clock()}
         return [figures for _, figures in depot.workers.values()]
 
+    def figures(self, host: str) -> list[str]:
+        depot = self._reach()
+        return [figures for until, figures in depot.workers.values() if until > depot.clock()]
+
     def leave(self, worker: str, host: str) -> None:
         self._reach().workers.pop(worker, None)
 
