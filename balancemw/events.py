@@ -78,7 +78,8 @@ class Journal:
 
     Attributes:
         catch_up: called before reading; lets what is still being summed up be told.
-        waiting: own events without their shared number, oldest first; None where the journal is not shared.
+        waiting: own events that are still to be shared, oldest first; None where the journal is not shared.
+        posting: those before them that are being shared, each with its number among ours.
         adrift: whether the shared journal is out of reach; then those that wait are shown with the next numbers,
             which others may be given once it is back.
     """
@@ -89,11 +90,13 @@ class Journal:
         self._events: deque[Event] = deque(maxlen=size)
         self.catch_up: Callable[[], None] = lambda: None
         self.waiting: deque[Event] | None = None
+        self.posting: deque[tuple[int, Event]] = deque(maxlen=size)
         self.adrift = False
 
     def share(self) -> None:
         """From now on the numbers come from others, by `number`."""
         self.waiting = deque(maxlen=self._size)
+        self.posting.clear()
         self.adrift = True  # until it was reached for the first time
 
     def add(self, event: Event) -> None:
@@ -111,10 +114,11 @@ class Journal:
         """The oldest `limit` events whose ids are above `number`."""
         self.catch_up()
         known = list(self._events.copy())
-        if self.adrift and self.waiting:
+        if self.adrift and self.waiting is not None:
             last = known[-1].id if known else 0
-            known += [replace(event, id=last + place) for place, event in enumerate(self.waiting.copy(), 1)]
-        return [event for event in known if event.id > number][:limit]
+            ours = [*(event for _, event in self.posting.copy()), *self.waiting.copy()]
+            known += [replace(event, id=last + place) for place, event in enumerate(ours, 1)]
+        return [event for event in known[-self._size :] if event.id > number][:limit]
 
 
 class _Here(threading.local):

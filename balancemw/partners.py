@@ -2,7 +2,6 @@
 
 from balancemw.peer import Peer
 
-
 Figures = tuple[int, int, int]
 """Of one node: calls in flight, calls ended, failures."""
 
@@ -30,11 +29,11 @@ class Partners:
         """A probe has passed here."""
         self.proven = True
 
-    def may_try(self, peer: Peer) -> bool:
+    def may_try(self, peer: Peer) -> bool:  # noqa: ARG002
         """Whether the peer's trial call may be sent from here: the pool has one, not each worker."""
         return True
 
-    def elsewhere(self, peer: Peer) -> Figures:
+    def elsewhere(self, peer: Peer) -> Figures:  # noqa: ARG002
         """The peer's figures in the other workers together."""
         return NOTHING
 

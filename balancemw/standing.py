@@ -98,7 +98,7 @@ class Standing:
         """Remove the mark of `source`; returns whether there was one."""
         if source not in peer.marks:
             return False
-        self._update(peer, now, lambda: peer.drop(source))
+        self._remove(peer, source, now)
         self.partners.note(peer, source, now)
         return True
 
@@ -112,14 +112,14 @@ class Standing:
         """Remove the marks whose time is over."""
         for peer in [peer for peer in self._roster.peers.values() if peer.marks]:
             for mark in [mark for mark in peer.marks.values() if mark.expired(now)]:
-                self._update(peer, now, lambda source=mark.source: peer.drop(source))  # the others see that themselves
+                self._remove(peer, mark.source, now)  # the others see for themselves that it is over
                 self._news.note(peer.node.name, "expired", mark.source, f"{mark.kind} is over: {mark.reason}")
 
     def adopt(self, peer: Peer, source: str, mark: Mark | None, level: int, now: float) -> None:
         """Another worker has set or cleared a mark; `level`: how often it saw the node ejected."""
         if mark is None:
             if source in peer.marks:
-                self._update(peer, now, lambda: peer.drop(source))
+                self._remove(peer, source, now)
             return
         if mark.kind == "ejected":
             self._traffic.adopt(peer, level, now)
@@ -130,6 +130,9 @@ class Standing:
         if peer.awaits_readmission(now) and "probe" not in peer.marks:
             self.drop(peer, "traffic", now)
             self._news.note(peer.node.name, "readmitted", "probe", "its probe passed")
+
+    def _remove(self, peer: Peer, source: str, now: float) -> None:
+        self._update(peer, now, lambda: peer.drop(source))
 
     def _update(self, peer: Peer, now: float, change: Callable[[], None]) -> None:
         barred, weight = peer.barred, peer.weight

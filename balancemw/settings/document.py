@@ -35,7 +35,7 @@ class Settings:
 
     services: Mapping[str, ServiceSettings] = field(hash=False)
     inbound: InboundSettings
-    state: StateSettings = StateSettings()
+    state: StateSettings = field(default_factory=StateSettings)
 
     def __post_init__(self) -> None:
         if not all(isinstance(service, ServiceSettings) for service in self.services.values()):

@@ -46,10 +46,13 @@ class Sharing:
         self._clock = clock
         self._wake = Wake()
         self._lock = Lock()
-        self._shared = [Shared(pool, epoch, lambda: self._wake.set()) for pool in pools]
+        self._shared = [Shared(pool, epoch, self._nudge) for pool in pools]
         self._life: _Life | None = None
         self._courier = self._new_courier()
         events.journal.share()
+
+    def _nudge(self) -> None:
+        self._wake.set()  # which is another one after a fork
 
     def _new_courier(self) -> Courier:
         worker = f"{os.getpid()}-{uuid4().hex[:12]}"
@@ -105,9 +108,7 @@ class Sharing:
         self._wake = Wake()
         _left_behind.append(self._life)
         self._life = None
-        waiting = self._events.journal.waiting
-        if waiting is not None:
-            waiting.clear()
+        self._events.journal.share()  # what waits is the parent's to tell
         self._courier = self._new_courier()
 
     # -- in the thread
@@ -154,17 +155,21 @@ class _Life:
 
     Attributes:
         store: None while there is no connection.
-        ended: whether it was asked to end.
     """
 
     def __init__(self, sharing: Sharing, wake: Wake) -> None:
         self.store: Store | None = None
-        self.ended = False
+        self._ending = Wake()
         self._sharing = weakref.ref(sharing)
         self._wake = wake
         self._pid = os.getpid()
         self._seen_at = time.monotonic()
         self._thread = Thread(target=self._live, name="balancemw-sharing", daemon=True)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was asked to end."""
+        return self._ending.is_set()
 
     def alive(self) -> bool:
         """Whether it has shown so lately; that the thread exists says little."""
@@ -182,7 +187,7 @@ class _Life:
         """Let the thread say its last, and wait a little for that."""
         if self._pid != os.getpid():  # the thread is our parent's
             return
-        self.ended = True
+        self._ending.set()
         self._wake.set()
         if self._thread.is_alive() and self._thread is not current_thread():
             self._thread.join(_FAREWELL)
@@ -210,7 +215,7 @@ class _Life:
                 return False
             sharing.excuse(error)
             del sharing
-            self._wake.wait(_PAUSE)
+            self._ending.wait(_PAUSE)
             return True
 
     def _work(self, *, changed: bool) -> bool:

@@ -29,7 +29,7 @@ class Contact:
 
     @property
     def alone(self) -> bool:
-        """Whether the others have been out of reach for so long that what we held from them, or they from us, is over."""
+        """Whether the others have been out of reach for so long that all leases are over, theirs and ours."""
         now = self._clock()
         in_vain = self._failing_since < inf and now - self._answered_at > TTL
         return in_vain or now - self._asked_at > _STUCK

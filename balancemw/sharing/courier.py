@@ -1,16 +1,15 @@
 """What one worker carries to the store and back."""
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from itertools import count
 
 from balancemw.context import Clock
-from balancemw.events import Event, Events
+from balancemw.events import Events
 from balancemw.sharing.contact import TTL, Contact
 from balancemw.sharing.figures import figures_text, read_figures
 from balancemw.sharing.shared import Shared
 from balancemw.sharing.trials import Trials
-from balancemw.stores import Cursor, Store
+from balancemw.stores import Claim, Cursor, Store
 
 _PACE = 0.5  # seconds between heartbeats, and between renewals of a lease
 _SHOWN = 1000  # entries of the journal that are kept in memory
@@ -58,7 +57,6 @@ class Courier:
         self._cursor = Cursor()
         self._beat_at = float("-inf")
         self._numbers = count(1)
-        self._posting: deque[tuple[int, Event]] = deque(maxlen=_SHOWN)
         self._last_read = 0
         for each in shared:
             each.worker = worker
@@ -81,9 +79,8 @@ class Courier:
         told = self._exchange(store, look=changed or beats)
         self._post(store, look=changed or beats or told)
         now = self._clock()
-        shared = self._shared.values()
         self._trials.tend(
-            shared, store, now, real, workers=self.workers, catch_up=lambda: self._exchange(store, look=True) and None
+            self._shared.values(), store, now, real, workers=self.workers, catch_up=lambda: self._catch_up(store)
         )
 
     # -- who is there, and who makes the checks
@@ -133,11 +130,14 @@ class Courier:
                 each.retell()
         return self._exchange(store, look=False) or bool(claims) if page.anew else bool(claims)
 
-    def _put_back(self, taken: Mapping[str, Sequence], *, late: bool) -> None:
+    def _catch_up(self, store: Store) -> None:
+        self._exchange(store, look=True)
+
+    def _put_back(self, taken: Mapping[str, Sequence[Claim]], *, late: bool) -> None:
         for name, claims in taken.items():
             self._shared[name].put_back(claims, late=late)
 
-    def _adopt(self, claims: Sequence) -> None:
+    def _adopt(self, claims: Sequence[Claim]) -> None:
         now = self._clock()
         for each in self._shared.values():
             each.welcome(now)
@@ -149,11 +149,11 @@ class Courier:
 
     def _post(self, store: Store, *, look: bool) -> None:
         self._collect(store)
-        while self._posting:
-            entries = list(self._posting)[:_AT_ONCE]
+        while self._journal.posting:
+            entries = list(self._journal.posting)[:_AT_ONCE]
             store.append(self.worker, entries, self._last_read)
             for _ in entries:
-                self._posting.popleft()
+                self._journal.posting.popleft()
             look = True
         if look:
             read = store.read(self._last_read, _SHOWN)
@@ -167,7 +167,7 @@ class Courier:
             seconds = _SAID_BY_ONE.get(event.event)
             said = f"said:{event.event}:{event.service}:{event.node}:{event.source}"
             if seconds is None or store.hold(said, self.worker, seconds):
-                self._posting.append((next(self._numbers), event))
+                self._journal.posting.append((next(self._numbers), event))
             waiting.popleft()
 
     # -- trouble and the end

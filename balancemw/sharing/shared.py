@@ -105,13 +105,13 @@ class Shared(Partners):
         url, source = place
         key = (self.pool.name, url, source)
         if place == _PROOF:
-            mark = Mark("probe", "proven", self._proof or "", 0.0)
-            return Claim(key, at + self._epoch, self.worker, mark, late=late)
+            proof = Mark("probe", "proven", self._proof or "", 0.0)
+            return Claim(key, at + self._epoch, self.worker, proof, late=late)
         peer = self.pool.roster.peers.get(url)
         if peer is None:
             return None  # it has left
         mark, level = peer.marks.get(source), peer.record.level
-        return Claim(key, at + self._epoch, self.worker, mark and _shifted(mark, self._epoch), level, late)
+        return Claim(key, at + self._epoch, self.worker, _shifted(mark, self._epoch), level, late)
 
     def put_back(self, claims: Iterable[Claim], *, late: bool) -> None:
         """They could not be told; `late`: and others may have said something newer until they can."""
@@ -161,7 +161,7 @@ class Shared(Partners):
 
     def _apply(self, place: _Place, claim: Claim, now: float) -> None:
         url, source = place
-        mark = claim.mark and _shifted(claim.mark, -self._epoch)
+        mark = _shifted(claim.mark, -self._epoch)
         if place == _PROOF:  # of what is now asked: a path that was mistyped since proves nothing
             self.proven = self.proven or (mark is not None and mark.reason == self._proof)
             return
@@ -236,7 +236,9 @@ class Shared(Partners):
                 self.pool.changed()
 
 
-def _shifted(mark: Mark, by: float) -> Mark:
+def _shifted(mark: Mark | None, by: float) -> Mark | None:
+    if mark is None:
+        return None
     return replace(mark, since=mark.since + by, until=None if mark.until is None else mark.until + by)
 
 

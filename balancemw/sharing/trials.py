@@ -31,7 +31,14 @@ class Trials:
         self._not_before: dict[_Trial, float] = {}
 
     def tend(
-        self, shared: Iterable[Shared], store: Store, now: float, real: float, *, workers: int, catch_up: Callable[[], None]
+        self,
+        shared: Iterable[Shared],
+        store: Store,
+        now: float,
+        real: float,
+        *,
+        workers: int,
+        catch_up: Callable[[], None],
     ) -> None:
         """Fetch, prolong and give back.
 
@@ -46,7 +53,9 @@ class Trials:
         due = {(each, url) for each in shared for url in each.due(now)}
         self._not_before = {trial: at for trial, at in self._not_before.items() if at > real and trial in due}
         self._keep(due, store, now, real, workers)
-        fresh = [trial for trial in due - self._ours.keys() - self._not_before.keys() if self._fetch(trial, store, real)]
+        fresh = [
+            trial for trial in due - self._ours.keys() - self._not_before.keys() if self._fetch(trial, store, real)
+        ]
         if fresh:
             catch_up()  # its last trial may have told already what this one would
         for each, url in fresh:

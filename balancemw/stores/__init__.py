@@ -99,7 +99,7 @@ class Store(Protocol):
         ...
 
     def beat(self, worker: str, host: str, ttl: float, figures: str) -> list[str]:
-        """Say that the worker lives, for `ttl` seconds; returns the figures of all that live on its host, its own too."""
+        """Say that the worker lives, for `ttl` seconds; returns what `figures` does, its own among it."""
         ...
 
     def figures(self, host: str) -> list[str]:

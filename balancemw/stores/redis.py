@@ -48,7 +48,7 @@ class RedisStore:
             self._exchange, self._append = script(scripts.EXCHANGE), script(scripts.APPEND)
             self._hold, self._release = script(scripts.HOLD), script(scripts.RELEASE)
             self._beat = script(scripts.BEAT)
-            self._heard = self._redis.pubsub(ignore_subscribe_messages=True)
+            self._heard: Any = self._redis.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
             try:
                 self._heard.subscribe(_CHANNEL)
             except BaseException:

@@ -46,13 +46,13 @@ class SqliteStore:
     def __init__(self, path: str) -> None:
         self._file = File(path)
         self._seen = -1
-        with self._guarded():
-            with self._file.locked():
-                self._file.clean()
-                # isolation_level None: transactions are begun and ended here, in so many words.
-                self._db = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
-                self._identity = identity(path)
-                self._prepare()
+        with self._guarded(), self._file.locked():
+            self._file.clean()
+            # isolation_level None: transactions are begun and ended here, in so many words.
+            self._db = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+            self._identity = identity(path)
+            self._prepare()
+            self._log = identity(f"{path}-wal")
 
     def _prepare(self) -> None:
         try:
@@ -166,27 +166,29 @@ class SqliteStore:
     def _held_by_another(self, name: str, holder: str, ttl: float) -> bool:
         found = self._db.execute("SELECT holder, until FROM leases WHERE name = ?", (name,)).fetchone()
         left = found[1] - time.time() if found is not None else 0.0
-        return left > 0.0 and found[0] != holder and left <= 2.0 * ttl  # more: the clock was set back since
+        return bool(0.0 < left <= 2.0 * ttl and found[0] != holder)  # more: the clock was set back since
 
     def release(self, name: str, holder: str) -> None:
         with self._guarded(), self._writing():
             self._db.execute("DELETE FROM leases WHERE name = ? AND holder = ?", (name, holder))
 
-    def beat(self, worker: str, host: str, ttl: float, figures: str) -> list[str]:  # noqa: ARG002  one file, one host
-        if identity(self._file.path) != self._identity:
-            raise StoreError(f"{self._file.path}: the file was deleted or replaced")
+    def beat(self, worker: str, host: str, ttl: float, figures: str) -> list[str]:
+        # Where the file was emptied, the next to open it makes a new log, and would write unseen by us.
+        path = self._file.path
+        if identity(path) != self._identity or identity(f"{path}-wal") != self._log:
+            raise StoreError(f"{path}: the file was deleted or replaced")
         now = time.time()
         with self._guarded(), self._writing():
             self._db.execute("INSERT OR REPLACE INTO workers VALUES (?, ?, ?)", (worker, now + ttl, figures))
             self._db.execute("DELETE FROM workers WHERE until < ?", (now,))
         return self.figures(host)
 
-    def figures(self, host: str) -> list[str]:  # noqa: ARG002
+    def figures(self, host: str) -> list[str]:
         with self._guarded():
             alive = "SELECT figures FROM workers WHERE until >= ?"
             return [row[0] for row in self._db.execute(alive, (time.time(),)).fetchall()]
 
-    def leave(self, worker: str, host: str) -> None:  # noqa: ARG002
+    def leave(self, worker: str, host: str) -> None:
         with self._guarded(), self._writing():
             self._db.execute("DELETE FROM workers WHERE worker = ?", (worker,))
 

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.adapters.replicas import Replica
 from tests.adapters.watching import eventually
 
 PROGRAM = Path(__file__).with_name("worker_program.py")
@@ -20,7 +21,7 @@ EJECTION = {"base": 0.5, "max": 1.0}
 class Worker:
     """A process with a balancer of service ``s``; its methods are those of `worker_program.Worker`."""
 
-    def __init__(self, settings: Mapping[str, Any], before: Any = None) -> None:
+    def __init__(self, settings: Mapping[str, Any]) -> None:
         paths = os.pathsep.join([str(ROOT), str(ROOT / "adapters")])
         self.process = subprocess.Popen(
             [sys.executable, "-W", "error", str(PROGRAM), json.dumps(settings)],
@@ -28,7 +29,6 @@ class Worker:
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONPATH": paths},
-            preexec_fn=before,
         )
         assert self._read() == "ready"
 
@@ -87,3 +87,23 @@ def leader(workers: Sequence[Worker]) -> Worker:
     """The one that makes the checks."""
     eventually(lambda: sum(worker.ask("leads") for worker in workers) == 1, "one of them is elected")
     return next(worker for worker in workers if worker.ask("leads"))
+
+
+def name(replica: Replica) -> str:
+    """What its node is called."""
+    return f"127.0.0.1:{replica.port}"
+
+
+def urls(replicas: Sequence[Replica]) -> list[str]:
+    return [replica.url for replica in replicas]
+
+
+def node_of(worker: Worker, replica: Replica) -> Any:
+    """The replica's part of the worker's status."""
+    return next(each for each in worker.ask("nodes") if each["name"] == name(replica))
+
+
+def all_say(workers: Sequence[Worker], replica: Replica, *states: str) -> None:
+    """Wait until the replica is in one of these states for all workers."""
+    for worker in workers:
+        eventually(lambda worker=worker: worker.ask("states")[name(replica)] in states, f"{states}")

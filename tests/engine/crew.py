@@ -120,7 +120,9 @@ class View:
 class Member(Stage):
     """A worker of the crew; what it has to do with the others happens in `round`."""
 
-    def __init__(self, name: str, depot: Depot, clock: FakeClock, nodes: int | Sequence[object], **settings: Any) -> None:
+    def __init__(
+        self, name: str, depot: Depot, clock: FakeClock, nodes: int | Sequence[object], **settings: Any
+    ) -> None:
         super().__init__(nodes, seed=sum(name.encode()), clock=clock, **settings)
         events, pool = self.balancer._events, self.service.pool
         events.journal.share()
