@@ -59,8 +59,7 @@ class Balancer:
         }
         pools = [service.pool for service in self._services.values()]
         self._sharing = self._share(pools)
-        leads = self._sharing.leads if self._sharing else lambda _: True
-        self._monitor = Monitor(pools, clock=clock, rng=self._rng, leads=leads)
+        self._monitor = Monitor(pools, clock=clock, rng=self._rng, leads=self._leads)
         self._events.journal.catch_up = self._sum_up
         _alive.add(self)
 
@@ -73,6 +72,9 @@ class Balancer:
         if state.kind == "memory":
             return None
         return Sharing(state, pools, events=self._events, clock=self._clock, epoch=self._epoch)
+
+    def _leads(self, service: str) -> bool:
+        return self._sharing is None or self._sharing.leads(service)
 
     def __repr__(self) -> str:
         return f"<Balancer of {', '.join(self._services) or 'no services'}>"

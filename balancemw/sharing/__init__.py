@@ -59,7 +59,6 @@ class Sharing:
         contact = Contact()
         return Courier(
             worker,
-            _host(),
             self._shared,
             events=self._events,
             clock=self._clock,
@@ -126,7 +125,7 @@ class Sharing:
             return False
         courier.contact.asks()
         if life.store is None:
-            life.store = open_store(self._settings.kind, self._settings.place)
+            life.store = open_store(self._settings.kind, self._settings.place, _host())
             changed = True
         courier.round(life.store, changed=changed)
         if courier.contact.answered():

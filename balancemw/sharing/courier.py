@@ -24,7 +24,6 @@ class Courier:
 
     Args:
         worker: who we are to the others.
-        host: on which host.
         shared: of all services.
         events: what is told here.
         clock: the balancer's clock.
@@ -35,7 +34,6 @@ class Courier:
     def __init__(
         self,
         worker: str,
-        host: str,
         shared: Sequence[Shared],
         *,
         events: Events,
@@ -44,7 +42,6 @@ class Courier:
         real: Clock,
     ) -> None:
         self.worker = worker
-        self.host = host
         self.contact = contact
         self.workers = 1
         self._shared = {each.pool.name: each for each in shared}
@@ -72,7 +69,7 @@ class Courier:
         if beats or any(each.news for each in self._shared.values()):
             self._tell_figures(store)
         elif changed:
-            self._heed(store.figures(self.host))
+            self._heed(store.figures())
         if beats:
             self._stand(store)
             self._beat_at = real + _PACE
@@ -88,7 +85,7 @@ class Courier:
     def _tell_figures(self, store: Store) -> None:
         self._journal.catch_up()
         ours = {name: each.figures() for name, each in self._shared.items()}
-        self._heed(store.beat(self.worker, self.host, TTL, figures_text(self.worker, ours)))
+        self._heed(store.beat(self.worker, TTL, figures_text(self.worker, ours)))
 
     def _heed(self, texts: Sequence[str]) -> None:
         told = dict(map(read_figures, texts))
@@ -199,4 +196,4 @@ class Courier:
             store.release(name, self.worker)
         self._leads_until.clear()
         self._trials.drop()
-        store.leave(self.worker, self.host)
+        store.leave(self.worker)

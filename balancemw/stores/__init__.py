@@ -61,13 +61,7 @@ class Page:
 
 
 class Store(Protocol):
-    """A place that all workers can reach. Every method may raise `StoreError`.
-
-    Attributes:
-        spans_hosts: whether more than one host may use it.
-    """
-
-    spans_hosts: bool
+    """A place that all workers can reach. Every method may raise `StoreError`."""
 
     def exchange(self, claims: Sequence[Claim], cursor: Cursor) -> Page:
         """Write `claims` and read what is new since `cursor`, as one step.
@@ -98,15 +92,15 @@ class Store(Protocol):
         """Give the lease back, if `holder` has it."""
         ...
 
-    def beat(self, worker: str, host: str, ttl: float, figures: str) -> list[str]:
+    def beat(self, worker: str, ttl: float, figures: str) -> list[str]:
         """Say that the worker lives, for `ttl` seconds; returns what `figures` does, its own among it."""
         ...
 
-    def figures(self, host: str) -> list[str]:
-        """The figures of all workers that live on the host."""
+    def figures(self) -> list[str]:
+        """The figures of all workers that live on this host."""
         ...
 
-    def leave(self, worker: str, host: str) -> None:
+    def leave(self, worker: str) -> None:
         """The worker ends."""
         ...
 
@@ -119,8 +113,13 @@ class Store(Protocol):
         ...
 
 
-def open_store(kind: str, place: str) -> Store:
-    """The store of the setting ``state``: `kind` ``"sqlite"`` or ``"redis"``, `place` a path or a url.
+def open_store(kind: str, place: str, host: str) -> Store:
+    """The store of the setting ``state``.
+
+    Args:
+        kind: ``"sqlite"`` or ``"redis"``.
+        place: a path or a url.
+        host: what tells this host from others that use the same one; those who share a file are one host.
 
     Raises:
         StoreError: it cannot be reached.
@@ -131,4 +130,4 @@ def open_store(kind: str, place: str) -> Store:
         return SqliteStore(place)
     from balancemw.stores.redis import RedisStore  # noqa: PLC0415
 
-    return RedisStore(place)
+    return RedisStore(place, host)

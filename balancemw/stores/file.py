@@ -3,7 +3,7 @@
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
 _COMPANIONS = ("-wal", "-shm", "-journal")
@@ -33,7 +33,7 @@ class File:
         self.path = path
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> Generator[None, None, None]:
         """Keep other workers from opening or moving the file meanwhile.
 
         Raises:

@@ -1,7 +1,7 @@
 """State in Redis, shared by all hosts."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from threading import Event as Wake
 from typing import Any, cast
@@ -26,15 +26,14 @@ _LOOK = 0.05  # seconds between looks whether this worker has something to tell
 
 
 class RedisStore:
-    """A `Store` in the Redis at `url`. Used by one thread.
+    """A `Store` in the Redis at `url`; heartbeats are for those of one `host`. Used by one thread.
 
     Raises:
         StoreError: it cannot be reached.
     """
 
-    spans_hosts = True
-
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, host: str) -> None:
+        self._workers = tuple(f"{_PREFIX}{name}:{host}" for name in ("workers", "figures"))
         self._secret = unquote(urlsplit(url).password or "")
         with self._guarded():
             self._redis = redis.Redis.from_url(
@@ -57,7 +56,7 @@ class RedisStore:
         self._first = True
 
     @contextmanager
-    def _guarded(self) -> Iterator[None]:
+    def _guarded(self) -> Generator[None, None, None]:
         try:
             yield
         except (redis.RedisError, OSError, ValueError) as error:
@@ -103,16 +102,16 @@ class RedisStore:
         with self._guarded():
             self._release(keys=(f"{_PREFIX}lease:{name}",), args=(holder,))
 
-    def beat(self, worker: str, host: str, ttl: float, figures: str) -> list[str]:
+    def beat(self, worker: str, ttl: float, figures: str) -> list[str]:
         with self._guarded():
-            return cast("list[str]", self._beat(keys=_workers(host), args=(worker, int(ttl * 1000), figures, _CHANNEL)))
+            return cast("list[str]", self._beat(keys=self._workers, args=(worker, int(ttl * 1000), figures, _CHANNEL)))
 
-    def figures(self, host: str) -> list[str]:
+    def figures(self) -> list[str]:
         with self._guarded():
-            return cast("list[str]", self._redis.hvals(_workers(host)[1]))
+            return cast("list[str]", self._redis.hvals(self._workers[1]))
 
-    def leave(self, worker: str, host: str) -> None:
-        ends, figures = _workers(host)
+    def leave(self, worker: str) -> None:
+        ends, figures = self._workers
         with self._guarded():
             self._redis.zrem(ends, worker)
             self._redis.hdel(figures, worker)
@@ -143,7 +142,3 @@ def _key(name: str) -> Key | None:
     except (ValueError, TypeError):
         return None
     return str(service), str(url), str(source)
-
-
-def _workers(host: str) -> tuple[str, str]:
-    return f"{_PREFIX}workers:{host}", f"{_PREFIX}figures:{host}"

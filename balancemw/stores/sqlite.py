@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from threading import Event as Wake
 from uuid import uuid4
@@ -41,8 +41,6 @@ class SqliteStore:
         StoreReplaced: it was damaged, and another will take its place.
     """
 
-    spans_hosts = False
-
     def __init__(self, path: str) -> None:
         self._file = File(path)
         self._seen = -1
@@ -69,7 +67,7 @@ class SqliteStore:
     # -- errors
 
     @contextmanager
-    def _guarded(self) -> Iterator[None]:
+    def _guarded(self) -> Generator[None, None, None]:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
@@ -85,7 +83,7 @@ class SqliteStore:
             return self._file.set_aside(getattr(self, "_identity", None))
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _writing(self) -> Generator[None, None, None]:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -165,14 +163,16 @@ class SqliteStore:
 
     def _held_by_another(self, name: str, holder: str, ttl: float) -> bool:
         found = self._db.execute("SELECT holder, until FROM leases WHERE name = ?", (name,)).fetchone()
-        left = found[1] - time.time() if found is not None else 0.0
-        return bool(0.0 < left <= 2.0 * ttl and found[0] != holder)  # more: the clock was set back since
+        if found is None or found[0] == holder:
+            return False
+        left: float = found[1] - time.time()
+        return bool(0.0 < left <= 2.0 * ttl)  # more: the clock was set back since
 
     def release(self, name: str, holder: str) -> None:
         with self._guarded(), self._writing():
             self._db.execute("DELETE FROM leases WHERE name = ? AND holder = ?", (name, holder))
 
-    def beat(self, worker: str, host: str, ttl: float, figures: str) -> list[str]:
+    def beat(self, worker: str, ttl: float, figures: str) -> list[str]:
         # Where the file was emptied, the next to open it makes a new log, and would write unseen by us.
         path = self._file.path
         if identity(path) != self._identity or identity(f"{path}-wal") != self._log:
@@ -181,14 +181,14 @@ class SqliteStore:
         with self._guarded(), self._writing():
             self._db.execute("INSERT OR REPLACE INTO workers VALUES (?, ?, ?)", (worker, now + ttl, figures))
             self._db.execute("DELETE FROM workers WHERE until < ?", (now,))
-        return self.figures(host)
+        return self.figures()
 
-    def figures(self, host: str) -> list[str]:
+    def figures(self) -> list[str]:
         with self._guarded():
             alive = "SELECT figures FROM workers WHERE until >= ?"
             return [row[0] for row in self._db.execute(alive, (time.time(),)).fetchall()]
 
-    def leave(self, worker: str, host: str) -> None:
+    def leave(self, worker: str) -> None:
         with self._guarded(), self._writing():
             self._db.execute("DELETE FROM workers WHERE worker = ?", (worker,))
 
@@ -197,7 +197,7 @@ class SqliteStore:
     def wait(self, wake: Wake, seconds: float) -> bool:
         wake.wait(min(seconds, _LOOK))
         with self._guarded():
-            seen = self._db.execute("PRAGMA data_version").fetchone()[0]
+            seen: int = self._db.execute("PRAGMA data_version").fetchone()[0]
         changed, self._seen = seen != self._seen, seen
         return changed
 

@@ -45,8 +45,6 @@ class Depot:
 class View:
     """What one worker sees of a depot; a `Store`."""
 
-    spans_hosts = False
-
     def __init__(self, depot: Depot, worker: str) -> None:
         self._depot = depot
         self._worker = worker
@@ -97,17 +95,17 @@ class View:
         if depot.leases.get(name, ("", 0.0))[0] == holder:
             del depot.leases[name]
 
-    def beat(self, worker: str, host: str, ttl: float, figures: str) -> list[str]:
+    def beat(self, worker: str, ttl: float, figures: str) -> list[str]:
         depot = self._reach()
         depot.workers[worker] = (depot.clock() + ttl, figures)
         depot.workers = {name: seen for name, seen in depot.workers.items() if seen[0] > depot.clock()}
         return [figures for _, figures in depot.workers.values()]
 
-    def figures(self, host: str) -> list[str]:
+    def figures(self) -> list[str]:
         depot = self._reach()
         return [figures for until, figures in depot.workers.values() if until > depot.clock()]
 
-    def leave(self, worker: str, host: str) -> None:
+    def leave(self, worker: str) -> None:
         self._reach().workers.pop(worker, None)
 
     def wait(self, wake: Wake, seconds: float) -> bool:
@@ -123,7 +121,7 @@ class Member(Stage):
     def __init__(
         self, name: str, depot: Depot, clock: FakeClock, nodes: int | Sequence[object], **settings: Any
     ) -> None:
-        super().__init__(nodes, seed=sum(name.encode()), clock=clock, **settings)
+        super().__init__(nodes, seed=sum(name.encode()), clock=clock, **{"slow_start": {"window": 0}, **settings})
         events, pool = self.balancer._events, self.service.pool
         events.journal.share()
         self.name = name
@@ -131,9 +129,7 @@ class Member(Stage):
         self.pool = pool
         self.shared = Shared(pool, 1_700_000_000.0, lambda: None)
         self.contact = Contact(clock)
-        self.courier = Courier(
-            name, "host", [self.shared], events=events, clock=clock, contact=self.contact, real=clock
-        )
+        self.courier = Courier(name, [self.shared], events=events, clock=clock, contact=self.contact, real=clock)
 
     def round(self) -> bool:
         """One round of sharing; returns whether the store was there."""

@@ -117,5 +117,5 @@ class SharingMachine(RuleBasedStateMachine):
             raise AssertionError("a choice among none")
 
 
-SharingMachine.TestCase.settings = settings(max_examples=1500, stateful_step_count=40)
+SharingMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=40)
 test_sharing = SharingMachine.TestCase
