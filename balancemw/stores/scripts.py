@@ -5,6 +5,7 @@ local generation, revision, marks, revisions, ends = KEYS[1], KEYS[2], KEYS[3], 
 redis.call('SETNX', generation, ARGV[1])
 local current = redis.call('GET', generation)
 local since, answer, late, written = ARGV[3], {}, {}, false
+local now = tonumber(redis.call('TIME')[1])
 if current ~= ARGV[2] then
   since = '0'
 else
@@ -20,13 +21,15 @@ else
       redis.call('ZADD', revisions, redis.call('INCR', revision), key)
       redis.call('HSET', marks, key, ARGV[i + 4])
       redis.call('ZREM', ends, key)
-      if ARGV[i + 3] ~= '' then redis.call('ZADD', ends, ARGV[i + 3], key) end
+      if ARGV[i + 3] ~= '' then
+        redis.call('ZADD', ends, string.format('%.0f', math.max(now, tonumber(ARGV[i + 3]))), key)
+      end
       written = true
     end
   end
 end
 if written then
-  local long_ago = tonumber(redis.call('TIME')[1]) - tonumber(ARGV[4])
+  local long_ago = now - tonumber(ARGV[4])
   for _, key in ipairs(redis.call('ZRANGEBYSCORE', ends, '-inf', '(' .. string.format('%.0f', long_ago))) do
     redis.call('HDEL', marks, key)
     redis.call('ZREM', revisions, key)

@@ -115,9 +115,11 @@ class SqliteStore:
             if found is not None and found[0] > claim.at:
                 return False
         revision = self._db.execute("UPDATE about SET revision = revision + 1 RETURNING revision").fetchone()[0]
-        row = (*claim.key, revision, claim.at, claim.ends, claim.text())
+        now = time.time()
+        ends = None if claim.ends is None else max(claim.ends, now)
+        row = (*claim.key, revision, claim.at, ends, claim.text())
         self._db.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-        self._db.execute("DELETE FROM claims WHERE ends < ?", (time.time() - FORGOTTEN,))
+        self._db.execute("DELETE FROM claims WHERE ends < ?", (now - FORGOTTEN,))
         return True
 
     def _read(self, cursor: Cursor, lost: Sequence[Key]) -> tuple[Cursor, list[Claim]]:
