@@ -36,8 +36,7 @@ def settings(directory: Path, replicas: list[Replica], *, fall: int) -> dict[str
     return {"BALANCEMW_SETTINGS": str(path)}
 
 
-@pytest.mark.parametrize("preload", [False, True])
-@pytest.mark.parametrize("how", ["kill", "status"])
+@pytest.mark.parametrize(("how", "preload"), [("kill", False), ("status", True)])
 def test_four_workers_lose_a_replica_as_one(replicas, tmp_path: Path, how: str, preload: bool):
     started: list[Replica] = replicas(3)
     victim = started[0]
@@ -75,7 +74,7 @@ def test_four_workers_check_as_one(replicas, tmp_path: Path):
         eventually(lambda: started[0].counts()["probe"] > 0)
         before, begin = started[0].counts()["probe"], time.monotonic()
         eventually(lambda: started[0].counts()["probe"] >= before + 5)
-        assert time.monotonic() - begin > 0.4 * 5 * 0.75  # which four would do in a quarter of 2.5 s
+        assert time.monotonic() - begin > 1.5  # one needs two seconds at least; two would have done in one
 
 
 def _failures(base: str, replica: Replica) -> int:
