@@ -25,6 +25,7 @@ from balancemw.settings.sources import (
     KubernetesSettings,
     SrvSettings,
 )
+from balancemw.settings.state import StateSettings
 
 __all__ = [
     "CallableSettings",
@@ -42,6 +43,7 @@ __all__ = [
     "Settings",
     "SlowStartSettings",
     "SrvSettings",
+    "StateSettings",
     "StrategySettings",
     "advice",
     "parse_nodes",

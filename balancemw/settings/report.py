@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # Keys that the product knows and this version does not: a "did you mean" would lead away from them.
 _LATER = {
-    "": ("admin", "state"),
+    "": ("admin",),
     "service": ("hedge", "zone"),
     "inbound": ("report_load",),
 }
@@ -60,7 +60,7 @@ def _keys(cls: Any) -> tuple[str, ...]:
 
 
 KNOWN = {
-    "": ("services", "defaults", "inbound", "routes"),
+    "": ("services", "defaults", "inbound", "routes", "state"),
     "service": _keys(ServiceSettings),
     "inbound": _keys(InboundSettings),
     "nodes": _keys(NodeEntry),
