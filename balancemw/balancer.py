@@ -13,7 +13,7 @@ from balancemw.call import Terms
 from balancemw.context import REQUEST, Clock, Request
 from balancemw.decorator import Decorator, as_decorator
 from balancemw.errors import BalancerNotConfigured, UnknownService, did_you_mean
-from balancemw.events import Events, Listener
+from balancemw.events import Events, Journal, Listener
 from balancemw.monitor import Monitor
 from balancemw.pool import Pool
 from balancemw.retry import RetryPolicy
@@ -136,6 +136,11 @@ class Balancer:
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` with every `Event`, in the thread where it happens; returns what ends that."""
         return self._events.subscribe(listener)
+
+    @property
+    def journal(self) -> Journal:
+        """The latest events, for those who come later than `subscribe` would need."""
+        return self._events.journal
 
     def status(self) -> dict[str, object]:
         """What is known of every service and node, as plain JSON-able data; times are seconds since the epoch."""

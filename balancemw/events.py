@@ -20,7 +20,12 @@ _LEVELS = {
     "added": logging.INFO,
     "removed": logging.INFO,
     "up": logging.INFO,
+    "noted": logging.INFO,
+    "overruled": logging.INFO,
+    "alertmanager_found": logging.INFO,
 }
+
+_PASSING = ("failed",)  # not in the journal: in an outage they would drive all else out of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +35,13 @@ class Event:
     Attributes:
         id: counts up from 1 within a process.
         time: seconds since the epoch.
-        service: name of the service.
+        service: name of the service; ``""`` where none is concerned.
         node: ``host:port``, or None where it concerns the whole pool.
         event: what happened: ``failed``, ``ejected``, ``resting``, ``trial``, ``readmitted``, ``down``,
             ``drain``, ``weight``, ``up``, ``cleared``, ``expired``, ``fail_open``, ``fail_open_ended``,
-            ``budget_exhausted``, ``probe_unproven``, ``probe_proven``, ``added`` or ``removed``.
+            ``budget_exhausted``, ``probe_unproven``, ``probe_proven``, ``added``, ``removed``, ``noted``,
+            ``held_back``, ``overruled``, ``unmatched``, ``alerts_lost``, ``alertmanager_lost`` or
+            ``alertmanager_found``.
         source: who says so: ``traffic``, ``probe``, ``operator``, ``alert``, ``discovery``, ``self``, or ``pool``.
         fault: the kind of fault behind it, or None.
         reason: the same in words.
@@ -55,6 +62,25 @@ class Event:
 Listener = Callable[[Event], object]
 
 
+class Journal:
+    """The latest events, oldest first, in memory. Threads may read it and add to it at once.
+
+    Args:
+        size: how many are kept.
+    """
+
+    def __init__(self, size: int = 1000) -> None:
+        self._events: deque[Event] = deque(maxlen=size)
+
+    def add(self, event: Event) -> None:
+        """Keep `event`, in place of the oldest where there is no room."""
+        self._events.append(event)
+
+    def after(self, number: int = 0, limit: int = 1000) -> list[Event]:
+        """The oldest `limit` events whose ids are above `number`."""
+        return [event for event in self._events.copy() if event.id > number][:limit]
+
+
 class _Here(threading.local):
     """What a thread is doing with events."""
 
@@ -69,10 +95,12 @@ class Events:
 
     Attributes:
         pending: what was noted and not yet told, oldest first.
+        journal: what was told.
     """
 
     def __init__(self, wall: Callable[[], float]) -> None:
         self.pending: deque[Note] = deque()
+        self.journal = Journal()
         self._here = _Here()
         self._wall = wall
         self._ids = count(1)
@@ -90,7 +118,7 @@ class Events:
 
     def wants(self, event: str) -> bool:
         """Whether anyone would see an event of this name, so that the frequent ones cost nothing unseen."""
-        return bool(self._listeners) or LOG.isEnabledFor(_LEVELS.get(event, logging.WARNING))
+        return event not in _PASSING or bool(self._listeners) or LOG.isEnabledFor(_LEVELS.get(event, logging.WARNING))
 
     def tell(self) -> None:
         """Tell what is pending, oldest first. Threads may share the work; each event is told once.
@@ -112,6 +140,8 @@ class Events:
 
     def _emit(self, note: "Note") -> None:
         told = Event(next(self._ids), self._wall(), *note)
+        if told.event not in _PASSING:
+            self.journal.add(told)
         self._log(told)
         for listener in tuple(self._listeners.values()):
             try:
@@ -133,7 +163,7 @@ class Events:
             "reason": event.reason,
             "evidence": dict(event.evidence),
         }
-        who = f"{event.service} {event.node}" if event.node else event.service
+        who = " ".join(name for name in (event.service, event.node) if name) or "balancemw"
         LOG.log(level, "%s: %s by %s: %s", who, event.event, event.source, event.reason, extra=fields)
 
 
