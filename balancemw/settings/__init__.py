@@ -4,7 +4,9 @@
 what is valid but cannot work together. Every error is a `SettingsError` that names all problems at once.
 """
 
+from balancemw.settings.admin import AdminSettings
 from balancemw.settings.advice import advice
+from balancemw.settings.alerts import AlertSettings, MatchRule, Reaction
 from balancemw.settings.document import Settings, parse_nodes
 from balancemw.settings.models import (
     EjectionSettings,
@@ -17,9 +19,13 @@ from balancemw.settings.models import (
 from balancemw.settings.probe import ProbeSettings
 
 __all__ = [
+    "AdminSettings",
+    "AlertSettings",
     "EjectionSettings",
     "InboundSettings",
+    "MatchRule",
     "ProbeSettings",
+    "Reaction",
     "RetrySettings",
     "ServiceSettings",
     "Settings",

@@ -4,12 +4,14 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, is_dataclass
 from types import MappingProxyType
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from balancemw.errors import SettingsError
 from balancemw.node import Node
+from balancemw.settings.admin import AdminSettings
+from balancemw.settings.alerts import AlertSettings
 from balancemw.settings.merge import Section, merged, written
 from balancemw.settings.models import InboundSettings, ServiceSettings
 from balancemw.settings.nodes import NodeList
@@ -19,7 +21,11 @@ from balancemw.settings.words import HOST_RULE, Path, host_name, shown
 
 _SERVICE = TypeAdapter(ServiceSettings)
 _INBOUND = TypeAdapter(InboundSettings)
+_ADMIN = TypeAdapter(AdminSettings)
+_ALERTS = TypeAdapter(AlertSettings)
 _NODES: TypeAdapter[tuple[Node, ...]] = TypeAdapter(NodeList)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +35,14 @@ class Settings:
     Attributes:
         services: read-only mapping of names to `ServiceSettings`.
         inbound: what a request that comes in brings along.
+        admin: who may look into it and give orders, and where.
+        alerts: what alerts from outside mean.
     """
 
     services: Mapping[str, ServiceSettings] = field(hash=False)
-    inbound: InboundSettings
+    inbound: InboundSettings = InboundSettings()
+    admin: AdminSettings = AdminSettings()
+    alerts: AlertSettings = field(default_factory=AlertSettings)
 
     def __post_init__(self) -> None:
         if not all(isinstance(service, ServiceSettings) for service in self.services.values()):
@@ -40,7 +50,12 @@ class Settings:
         object.__setattr__(self, "services", MappingProxyType(dict(self.services)))
 
     def __reduce__(self) -> tuple[type["Settings"], tuple[object, ...]]:
-        return Settings, (dict(self.services), self.inbound)  # a mapping proxy cannot be pickled
+        return Settings, (
+            dict(self.services),
+            self.inbound,
+            self.admin,
+            self.alerts,
+        )  # a mapping proxy cannot be pickled
 
     @classmethod
     def load(cls, source: "Settings | Mapping[str, object] | str | os.PathLike[str] | None" = None) -> Self:
@@ -93,7 +108,7 @@ def parse_nodes(nodes: Iterable[object], *, key: str = "nodes") -> tuple[Node, .
     raise SettingsError(report.lines)
 
 
-def _checked(raw: Section) -> tuple[dict[str, ServiceSettings], InboundSettings]:
+def _checked(raw: Section) -> tuple[dict[str, ServiceSettings], InboundSettings, AdminSettings, AlertSettings]:
     report = Report()
     report.odd_keys((), raw)
     for key in raw:
@@ -104,10 +119,12 @@ def _checked(raw: Section) -> tuple[dict[str, ServiceSettings], InboundSettings]
     services = _mapping(raw, "services", report)
     defaults = _defaults(_mapping(raw, "defaults", report), report, alone=not services)
     found = {name: _service(name, own, defaults, report) for name, own in _named(services, report)}
-    inbound = _inbound(_mapping(raw, "inbound", report), report)
+    inbound = _section(raw, "inbound", _INBOUND, InboundSettings(), report)
+    admin = _section(raw, "admin", _ADMIN, AdminSettings(), report)
+    alerts = _section(raw, "alerts", _ALERTS, AlertSettings(), report)
     if report.lines:
         raise SettingsError(report.lines)
-    return {name: service for name, service in found.items() if service}, inbound
+    return {name: service for name, service in found.items() if service}, inbound, admin, alerts
 
 
 def _mapping(raw: Section, key: str, report: Report) -> Section:
@@ -165,9 +182,18 @@ def _service(name: str, own: object, defaults: Section, report: Report) -> Servi
     return None
 
 
-def _inbound(inbound: Section, report: Report) -> InboundSettings:
+def _section(raw: Section, name: str, kind: TypeAdapter[T], default: T, report: Report) -> T:
+    """The section `name`; in its place `default` if anything is wrong with it, which is told."""
+    section: dict[Any, Any] = dict(_mapping(raw, name, report))
+    report.odd_keys((name,), section)
     try:
-        return _INBOUND.validate_python(dict(inbound))
+        return kind.validate_python({key: value for key, value in section.items() if isinstance(key, str)})
     except ValidationError as error:
-        report.invalid(error, lambda path, _: ("inbound", *path), root="inbound")
-    return InboundSettings()
+        report.invalid(error, lambda path, other: _written(section, name, path, other), root=name)
+    return default
+
+
+def _written(section: Section, name: str, path: Path, other: str) -> Path:
+    """The key to tell `path` by: of two that contradict each other, one that was written."""
+    last = other if other and path and path[-1] not in section else path[-1:] and path[-1]
+    return (name, *path[:-1], last) if path else (name,)

@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 from balancemw.errors import did_you_mean
 from balancemw.settings.fields import (
     STRICT,
+    Conflict,
     Count,
     CountOrOff,
     Flag,
@@ -30,18 +31,6 @@ from balancemw.settings.nodes import NodeList
 from balancemw.settings.probe import Probe
 from balancemw.settings.words import a_list, looks_secret, shown
 from balancemw.strategies import OptionError, resolve
-
-
-class Conflict(ValueError):
-    """Two keys of one section contradict each other.
-
-    Attributes:
-        other: the key that contradicts the one the error is raised for.
-    """
-
-    def __init__(self, other: str, message: str) -> None:
-        super().__init__(message)
-        self.other = other
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
