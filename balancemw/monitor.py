@@ -8,6 +8,7 @@ from collections.abc import Coroutine, Iterable
 from math import inf
 from random import Random
 from threading import Lock, Thread, current_thread
+from typing import Protocol
 
 import aiohttp
 
@@ -25,6 +26,22 @@ _DEAD_AFTER = 30.0  # without a sign of life it is taken for dead and replaced
 _FAREWELL = 2.0  # how long `stop` waits for the thread to end
 
 
+class Errand(Protocol):
+    """Something else to be done in the background from time to time.
+
+    Attributes:
+        next_due: when, on the balancer's clock; infinity: not before something happens.
+    """
+
+    next_due: float
+
+    async def run(self, session: aiohttp.ClientSession) -> None:
+        """Do it, and set `next_due` anew, which is infinity while it lasts."""
+
+    def begin(self) -> None:
+        """Begin, or begin again: whatever was under way is forgotten."""
+
+
 class Monitor:
     """Checks the nodes of the services that have a ``probe`` setting. Methods may be called from any thread.
 
@@ -32,10 +49,12 @@ class Monitor:
         pools: the services' pools.
         clock: the balancer's clock, on which the checks are planned. Their timeouts run on the real one.
         rng: spreads the checks.
+        errands: what else is to be done.
     """
 
-    def __init__(self, pools: Iterable[Pool], *, clock: Clock, rng: Random) -> None:
+    def __init__(self, pools: Iterable[Pool], *, clock: Clock, rng: Random, errands: Iterable[Errand] = ()) -> None:
         self._clock = clock
+        self._errands = tuple(errands)
         self._probed = [
             (Probe(pool, settings, rng), Check(settings, "" if pool.settings.host_header == "node" else pool.name))
             for pool in pools
@@ -48,7 +67,7 @@ class Monitor:
     def ensure(self) -> None:
         """See to it that the thread runs, if there is anything to check. Costs next to nothing when it does."""
         life = self._life
-        if not self._probed or (life is not None and life.alive()):
+        if not (self._probed or self._errands) or (life is not None and life.alive()):
             return
         with self._lock:
             if self._life is not life:  # another caller was quicker
@@ -63,12 +82,23 @@ class Monitor:
         now = self._clock()
         for probe, _ in self._probed:
             probe.start(now)
+        for errand in self._errands:
+            errand.begin()
         self._life = _Life(self)  # also where it cannot begin: the next try comes when this one is taken for dead
         if self._life.begin():
             return True
         for probe, _ in self._probed:
             probe.stop()
         return False
+
+    def hasten(self, pool: Pool, peer: Peer) -> None:
+        """Have a peer checked at once, if its service has a probe."""
+        for probe, _ in self._probed:
+            if probe.pool is pool:
+                probe.hasten(peer)
+        life = self._life
+        if life is not None:
+            life.rouse()
 
     def stop(self) -> None:
         """End the thread; `ensure` starts another. What is known of the nodes stays."""
@@ -98,6 +128,10 @@ class Monitor:
             for peer in probe.due(now):
                 life.work_on(self._check(life, session, probe, check, peer))
             soonest = min(soonest, probe.next_due)
+        for errand in self._errands:
+            if now >= errand.next_due:
+                life.work_on(self._run(life, errand, session))
+            soonest = min(soonest, errand.next_due)
         longest = _LONGEST_SLEEP if self._clock is time.monotonic else _POLL
         return min(max(soonest - now, 0.0), longest)
 
@@ -114,6 +148,14 @@ class Monitor:
         except BaseException:  # a listener that exits, too: it would end the thread and not the process
             LOG.exception("checking %s went wrong in an unexpected way", peer.node.url)
             probe.postpone(peer, self._clock())
+        life.wake.set()
+
+    @staticmethod
+    async def _run(life: "_Life", errand: Errand, session: aiohttp.ClientSession) -> None:
+        try:
+            await errand.run(session)
+        except Exception:
+            LOG.exception("%r went wrong in an unexpected way", errand)
         life.wake.set()
 
     async def _outcome(self, check: Check, peer: Peer, session: aiohttp.ClientSession) -> Outcome | None:
@@ -171,13 +213,17 @@ class _Life:
         """Wake the thread, which sees that its time is over, and wait a little for it to end."""
         if self._pid != os.getpid():  # the thread is our parent's, and `is_alive` may say here that it is alive
             return
+        self.rouse()
+        if self._thread.is_alive() and self._thread is not current_thread():
+            self._thread.join(_FAREWELL)
+
+    def rouse(self) -> None:
+        """End the thread's sleep."""
         if self._loop is not None:
             try:
                 self._loop.call_soon_threadsafe(self.wake.set)
             except RuntimeError:  # it has ended
                 pass
-        if self._thread.is_alive() and self._thread is not current_thread():
-            self._thread.join(_FAREWELL)
 
     def work_on(self, work: Coroutine[object, object, None]) -> None:
         """Run `work` beside what else is under way."""

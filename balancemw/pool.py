@@ -6,6 +6,7 @@ that a storm of changes costs one derivation.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from math import inf
 from random import Random
 from threading import Lock
@@ -23,6 +24,25 @@ from balancemw.strategies import Picker, resolve
 from balancemw.traffic import Traffic
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a source wants done about a node.
+
+    Attributes:
+        peer: the node.
+        mark: the mark to set, or None.
+        drop: whether to remove the source's mark instead.
+        event: what to tell: the mark's kind, another word, or "" for nothing.
+        reason: the same in words.
+    """
+
+    peer: Peer
+    mark: Mark | None = None
+    drop: bool = False
+    event: str = ""
+    reason: str = ""
+
+
 class Pool:
     """What the calls of a service share. Times are numbers on the balancer's clock.
 
@@ -36,6 +56,7 @@ class Pool:
     Attributes:
         lock: guards everything that changes; held for microseconds, never across I/O or a call of the user's.
         must_wait: whether a peer whose time out is over has to wait for its probe; set by what probes.
+        overruled: called when an operator has said that a peer is well; set by who has to heed it.
     """
 
     def __init__(
@@ -46,6 +67,7 @@ class Pool:
         self.settings = settings
         self.budget = Budget(settings.retry.budget, settings.retry.budget_floor)
         self.must_wait: Callable[[Peer, float], bool] = lambda _peer, _now: False
+        self.overruled: Callable[[Pool, Peer, float], object] = lambda _pool, _peer, _now: None
         ramp = (settings.slow_start.window, settings.slow_start.min_weight)
         self.roster = Roster(lambda: strategy(rng), keep=settings.ejection.keep, ramp=ramp, rng=rng)
         self._news = News(events, name)
@@ -239,6 +261,8 @@ class Pool:
             else:
                 self._standing.put(peer, mark, now, mark.kind, fault)
         self._news.tell()
+        if mark.kind == "up" and mark.source == "operator":
+            self.overruled(self, peer, now)
 
     def clear(self, peer: Peer, source: str, now: float, event: str = "cleared", reason: str = "") -> bool:
         """Remove the mark of `source`; returns whether there was one."""
@@ -248,6 +272,25 @@ class Pool:
                 self._news.note(peer.node.name, event, source, reason)
         self._news.tell()
         return found
+
+    def amend(self, source: str, changes: Iterable[Change], now: float) -> None:
+        """Many changes of one source's marks at once. What is news of it is told by the next `announce`."""
+        with self.lock:
+            for change in changes:
+                peer, mark = change.peer, change.mark
+                if mark is not None and change.event == mark.kind:
+                    self._standing.put(peer, mark, now, mark.kind)
+                    continue
+                if mark is not None:
+                    self._standing.renew(peer, mark, now)
+                elif change.drop:
+                    self._standing.drop(peer, source, now)
+                if change.event:
+                    self._news.note(peer.node.name, change.event, source, change.reason)
+
+    def announce(self) -> None:
+        """Tell what is news."""
+        self._news.tell()
 
     def probe_passed(self, peer: Peer, now: float) -> None:
         """A probe found the node well: if its time out is over, that readmits it."""

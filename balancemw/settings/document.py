@@ -40,8 +40,8 @@ class Settings:
     """
 
     services: Mapping[str, ServiceSettings] = field(hash=False)
-    inbound: InboundSettings = InboundSettings()
-    admin: AdminSettings = AdminSettings()
+    inbound: InboundSettings = field(default_factory=InboundSettings)
+    admin: AdminSettings = field(default_factory=AdminSettings)
     alerts: AlertSettings = field(default_factory=AlertSettings)
 
     def __post_init__(self) -> None:
@@ -195,5 +195,6 @@ def _section(raw: Section, name: str, kind: TypeAdapter[T], default: T, report: 
 
 def _written(section: Section, name: str, path: Path, other: str) -> Path:
     """The key to tell `path` by: of two that contradict each other, one that was written."""
-    last = other if other and path and path[-1] not in section else path[-1:] and path[-1]
-    return (name, *path[:-1], last) if path else (name,)
+    if not path:
+        return (name,)
+    return (name, *path[:-1], other if other and path[-1] not in section else path[-1])
