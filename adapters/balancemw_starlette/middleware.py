@@ -5,10 +5,12 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from balancemw import Balancer, Settings
+from balancemw.admin import admin_of
 from balancemw.balancer import install
 from balancemw.context import BOUND, REQUEST, Request
 from balancemw.events import LOG
 from balancemw.inbound import ATTEMPT_COUNT, Problem, conclude, open_request, problem_of
+from balancemw_starlette.surface import path_below_mount, serve_admin
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -49,6 +51,7 @@ class BalanceMiddleware:
             raise TypeError("settings= and balancer= say the same thing: give one of them")
         self.balancer = install(Balancer(settings) if balancer is None else balancer)
         self._app = app
+        self._admin = admin_of(self.balancer)
         self._owned = balancer is None
         self._closed = False
         self._headers = {
@@ -57,7 +60,10 @@ class BalanceMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
-        if kind == "http":
+        below = self._admin.below(path_below_mount(scope)) if self._admin is not None and kind == "http" else None
+        if self._admin is not None and below is not None:
+            await serve_admin(self._admin, below, scope, receive, send)
+        elif kind == "http":
             scope.setdefault("state", {})["balancer"] = self.balancer
             await self._serve(scope, receive, send)
         elif kind == "websocket":

@@ -1,0 +1,61 @@
+"""The admin surface for an ASGI app."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from balancemw.admin import LONGEST_BODY, Admin, Asked, Reply
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+
+
+def path_below_mount(scope: Scope) -> str:
+    """The path of a request below where the app is mounted."""
+    path, root = str(scope["path"]), str(scope.get("root_path", ""))
+    return path[len(root) :] if root and (path + "/").startswith(root + "/") else path
+
+
+async def serve_admin(
+    admin: Admin,
+    below: str,
+    scope: Scope,
+    receive: Callable[[], Awaitable[Message]],
+    send: Callable[[Message], Awaitable[None]],
+) -> None:
+    """Answer a request to the admin surface; `below`: the path below ``admin.path``."""
+    query = bytes(scope.get("query_string", b"")).decode("latin-1")
+    asked = Asked(scope["method"], below, query, _headers(scope).get)
+    reply = admin.gate(asked)
+    if reply is None:
+        body = await _read(receive) if asked.has_body else b""
+        if body is None:
+            return
+        reply = await asyncio.to_thread(admin.answer, asked, body)  # it takes milliseconds where there are many nodes
+    await _give(reply, scope, send)
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    told: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        told.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
+    return told
+
+
+async def _read(receive: Callable[[], Awaitable[Message]]) -> bytes | None:
+    """The body, or what has come of it when it is too long; None when the client has gone."""
+    body = b""
+    while len(body) <= LONGEST_BODY:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            break
+    return body
+
+
+async def _give(reply: Reply, scope: Scope, send: Callable[[Message], Awaitable[None]]) -> None:
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
+    await send({"type": "http.response.start", "status": int(reply.status), "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else reply.body})
