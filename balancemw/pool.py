@@ -32,7 +32,7 @@ class Change:
         peer: the node.
         mark: the mark to set, or None.
         drop: whether to remove the source's mark instead.
-        event: what to tell: the mark's kind, another word, or "" for nothing.
+        event: what to tell; "" for nothing.
         reason: the same in words.
     """
 
@@ -274,19 +274,13 @@ class Pool:
         return found
 
     def amend(self, source: str, changes: Iterable[Change], now: float) -> None:
-        """Many changes of one source's marks at once. What is news of it is told by the next `announce`."""
+        """Many changes of marks that follow from what every worker knows. What is news is told by `announce`."""
         with self.lock:
             for change in changes:
-                peer, mark = change.peer, change.mark
-                if mark is not None and change.event == mark.kind:
-                    self._standing.put(peer, mark, now, mark.kind)
-                    continue
-                if mark is not None:
-                    self._standing.renew(peer, mark, now)
-                elif change.drop:
-                    self._standing.drop(peer, source, now)
+                if change.mark is not None or change.drop:
+                    self._standing.derive(change.peer, source, change.mark, now)
                 if change.event:
-                    self._news.note(peer.node.name, change.event, source, change.reason)
+                    self._news.note(change.peer.node.name, change.event, source, change.reason)
 
     def announce(self) -> None:
         """Tell what is news."""

@@ -86,9 +86,9 @@ class Standing:
         evidence = {"calls": seen.calls, "failures": seen.failed, "in_flight": peer.in_flight}
         self._news.note(peer.node.name, event, mark.source, mark.reason, fault=fault, **evidence)
 
-    def renew(self, peer: Peer, mark: Mark, now: float) -> None:
-        """Set a mark in place of one that claimed the same: only its end or its words differ, so it is no news."""
-        self._update(peer, now, lambda: peer.put(mark))
+    def derive(self, peer: Peer, source: str, mark: Mark | None, now: float) -> None:
+        """Set or, with None, remove a mark that every worker derives for itself: nobody else need be told."""
+        self._update(peer, now, lambda: peer.drop(source) if mark is None else peer.put(mark))
 
     def drop(self, peer: Peer, source: str, now: float) -> bool:
         """Remove the mark of `source`; returns whether there was one."""

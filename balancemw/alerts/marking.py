@@ -77,7 +77,7 @@ class Marking:
             if changes:
                 pool.amend("alert", changes, now)
         self._own, self.verdicts = own, verdicts
-        self.due = min(now + LOOK_AGAIN, self._ends) if self._claims else self._ends
+        self.due = min(now + LOOK_AGAIN, self._ends) if self._ledger.firing else self._ends
 
     def overrule(self, pool: Pool, peer: Peer) -> None:
         """Someone has said that the node is well: the alerts that fire now have had their say about it."""
