@@ -77,4 +77,8 @@ def test_workers_that_share_what_they_know_agree(webhooks: list[list[Any]], rand
     for worker in workers:
         worker.balancer.alerts.absorb([*texts, *texts], worker.clock())
     assert workers[0].out() == workers[1].out() == workers[2].out()
-    assert workers[0].effects() == workers[1].effects() == workers[2].effects()
+    assert seen(workers[0]) == seen(workers[1]) == seen(workers[2])
+
+
+def seen(worker: Watched) -> dict[str, Any]:
+    return {each["fingerprint"]: each["nodes"] for each in worker.alerts()["alerts"]}
