@@ -2,12 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from http import HTTPStatus
 from typing import Any
 
 from balancemw.admin import LONGEST_BODY, Admin, Asked, Reply
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+_LINGER = 1.0  # seconds, and
+_LEFT_OVER = 4 * LONGEST_BODY  # bytes, for which a client that sends too much may go on until it hears the answer
 
 
 def path_below_mount(scope: Scope) -> str:
@@ -16,13 +22,7 @@ def path_below_mount(scope: Scope) -> str:
     return path[len(root) :] if root and (path + "/").startswith(root + "/") else path
 
 
-async def serve_admin(
-    admin: Admin,
-    below: str,
-    scope: Scope,
-    receive: Callable[[], Awaitable[Message]],
-    send: Callable[[Message], Awaitable[None]],
-) -> None:
+async def serve_admin(admin: Admin, below: str, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a request to the admin surface; `below`: the path below ``admin.path``."""
     query = bytes(scope.get("query_string", b"")).decode("latin-1")
     asked = Asked(scope["method"], below, query, _headers(scope).get)
@@ -32,7 +32,11 @@ async def serve_admin(
         if body is None:
             return
         reply = await asyncio.to_thread(admin.answer, asked, body)  # it takes milliseconds where there are many nodes
-    await _give(reply, scope, send)
+    linger = reply.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    await _give(reply, scope, send, more=linger)
+    if linger:
+        await _let_finish(receive)
+        await send({"type": "http.response.body", "body": b""})
 
 
 def _headers(scope: Scope) -> dict[str, str]:
@@ -42,7 +46,7 @@ def _headers(scope: Scope) -> dict[str, str]:
     return told
 
 
-async def _read(receive: Callable[[], Awaitable[Message]]) -> bytes | None:
+async def _read(receive: Receive) -> bytes | None:
     """The body, or what has come of it when it is too long; None when the client has gone."""
     body = b""
     while len(body) <= LONGEST_BODY:
@@ -55,7 +59,22 @@ async def _read(receive: Callable[[], Awaitable[Message]]) -> bytes | None:
     return body
 
 
-async def _give(reply: Reply, scope: Scope, send: Callable[[Message], Awaitable[None]]) -> None:
+async def _give(reply: Reply, scope: Scope, send: Send, *, more: bool) -> None:
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
     await send({"type": "http.response.start", "status": int(reply.status), "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else reply.body})
+    body = b"" if scope["method"] == "HEAD" else reply.body
+    await send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+async def _let_finish(receive: Receive) -> None:
+    """Throw away what still comes, for a while: a client whose connection breaks while it sends hears no answer."""
+    left = _LEFT_OVER
+    try:
+        async with asyncio.timeout(_LINGER):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if not message.get("more_body"):
+                    return
+    except TimeoutError:
+        pass
