@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from base64 import b64encode
 from collections.abc import Callable
 from math import inf
 from random import Random
@@ -42,10 +43,7 @@ class Inquiry:
         self._url = f"{settings.url}/api/v2/alerts"
         self._receiver = settings.receiver
         self._interval = settings.interval
-        self._token = settings.token
-        self._auth = (
-            aiohttp.BasicAuth(settings.user, settings.password or "", "utf-8") if settings.user is not None else None
-        )
+        self._authorization = _authorization(settings)
         self._desk = desk
         self._news = news
         self._clock = clock
@@ -79,13 +77,11 @@ class Inquiry:
         if self._receiver is not None:
             query["receiver"] = re.escape(self._receiver)
         headers = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "balancemw"}
-        if self._token is not None:
-            headers["authorization"] = f"Bearer {self._token}"
+        if self._authorization is not None:
+            headers["authorization"] = self._authorization
         async with (
             asyncio.timeout(_TIMEOUT),
-            session.get(
-                self._url, params=query, headers=headers, auth=self._auth, allow_redirects=False, middlewares=()
-            ) as answer,
+            session.get(self._url, params=query, headers=headers, allow_redirects=False, middlewares=()) as answer,
         ):
             if answer.status != 200:
                 raise Malformed(f"it answered with status {answer.status}")
@@ -114,6 +110,14 @@ class Inquiry:
         reason = f"Alertmanager cannot be asked what is firing: {what}; what is known holds until its lease ends"
         self._news.note(None, "alertmanager_lost", "alert", reason)
         self._news.tell()
+
+
+def _authorization(settings: AlertSettings) -> str | None:
+    if settings.token is not None:
+        return f"Bearer {settings.token}"
+    if settings.user is None:
+        return None
+    return "Basic " + b64encode(f"{settings.user}:{settings.password}".encode()).decode()
 
 
 def _read(body: bytes) -> tuple[Listed, ...]:
