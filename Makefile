@@ -3,6 +3,7 @@
 #
 #   make demo [APP=starlette|flask|django]   replicas die, hang and come back under load, on your screen
 #   make test                                all tests, and the engine's coverage
+#   make servers                             real servers that some tests need, from Debian's packages; needs root
 #   make coverage                            what the last `make test` did not reach, line by line
 #   make check                               format, lint, types, direction of imports
 #   make bench                               what a call costs, beside other libraries
@@ -20,7 +21,10 @@ INSTALL_test  := --editable '.[all]' --group test
 INSTALL_check := --editable '.[all]' --group check
 INSTALL_bench := --editable '.[all]' --group bench
 
-.PHONY: demo test coverage check bench clean
+# Tests that need one of these are skipped where it is not installed, and say so.
+SERVERS := prometheus prometheus-alertmanager
+
+.PHONY: demo test servers coverage check bench clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.ready-demo
@@ -29,6 +33,10 @@ demo: $(VENV)/.ready-demo
 test: $(VENV)/.ready-test
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
 	@$(BIN)/python -m coverage json -q -o - | $(BIN)/python -c "$$BRANCH_FLOOR"
+
+servers:
+	@dpkg-query --show $(SERVERS) >/dev/null 2>&1 || { \
+	  apt-get update -qq && apt-get install -qq --yes --no-install-recommends $(SERVERS); }
 
 coverage: $(VENV)/.ready-test
 	$(BIN)/python -m coverage report --show-missing
