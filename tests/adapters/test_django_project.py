@@ -128,6 +128,7 @@ def test_every_problem_is_an_error(project: Project) -> None:
 ADMIN = """
 BALANCEMW["admin"] = {"token": "a-token-of-the-tests"}
 ROOT_URLCONF = "shop.all"
+ALLOWED_HOSTS = ["*"]
 """
 MATCHES_ALL = 'from shop.urls import *\nurlpatterns = [path("<path:rest>/", threads)]\n'
 ASK = """
