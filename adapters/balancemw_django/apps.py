@@ -4,7 +4,7 @@ from django.apps import AppConfig
 from django.core.checks import register
 
 from balancemw.balancer import install_lazily
-from balancemw_django.checks import check_middleware, check_settings, check_slashes
+from balancemw_django.checks import check_middleware, check_settings
 from balancemw_django.own import balancer
 
 
@@ -19,5 +19,4 @@ class BalanceConfig(AppConfig):
         """Open, start and validate nothing: this runs for every command, and twice under ``runserver``."""
         register(check_settings, self.label)
         register(check_middleware, self.label)
-        register(check_slashes, self.label)
         install_lazily(balancer)

@@ -2,8 +2,6 @@
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
-from django.middleware.common import CommonMiddleware
-from django.urls import is_valid_path
 from django.utils.module_loading import import_string
 
 from balancemw.errors import SettingsError
@@ -25,31 +23,15 @@ def check_settings(**_: object) -> list[CheckMessage]:
 
 def check_middleware(**_: object) -> list[CheckMessage]:
     """``balancemw.W002`` if the app is installed without its middleware."""
-    if any(_is(path, BalanceMiddleware) for path in settings.MIDDLEWARE):
+    if any(_is_ours(path) for path in settings.MIDDLEWARE):
         return []
     text = "the middleware is not in MIDDLEWARE: requests have no deadline, and errors of the balancer become a 500"
     return [Warning(text, hint=f"Add {_PATH!r} to MIDDLEWARE.", id="balancemw.W002")]
 
 
-def check_slashes(**_: object) -> list[CheckMessage]:
-    """``balancemw.W003`` if ``APPEND_SLASH`` redirects requests to the admin surface before we see them."""
-    try:
-        admin = loaded().admin
-    except SettingsError:
-        return []
-    first = next((path for path in settings.MIDDLEWARE if _is(path, (CommonMiddleware, BalanceMiddleware))), "")
-    if admin.token is None or not settings.APPEND_SLASH or not _is(first, CommonMiddleware):
-        return []
-    path = f"{admin.path}/status"
-    if is_valid_path(path) or not is_valid_path(path + "/"):
-        return []
-    text = f"APPEND_SLASH redirects requests to the admin surface: a URL pattern matches '{path}/'"
-    return [Warning(text, hint=f"Put {_PATH!r} above CommonMiddleware in MIDDLEWARE.", id="balancemw.W003")]
-
-
-def _is(path: str, classes: type | tuple[type, ...]) -> bool:
+def _is_ours(path: str) -> bool:
     try:
         found = import_string(path)
     except ImportError:  # Django tells of it when it loads the middleware
         return False
-    return isinstance(found, type) and issubclass(found, classes)
+    return isinstance(found, type) and issubclass(found, BalanceMiddleware)

@@ -15,6 +15,8 @@ def serve_admin(admin: Admin, below: str, request: HttpRequest) -> HttpResponse:
     """
     asked = Asked(request.method or "", below, request.META.get("QUERY_STRING", ""), request.headers.get)
     reply = admin.gate(asked) or admin.answer(asked, _read(request) if asked.has_body else b"")
+    if not request.path_info.endswith("/"):
+        request.path_info += "/"  # or ``APPEND_SLASH`` might turn a 404 of ours into a redirect
     return HttpResponse(reply.body, status=reply.status, headers=dict(reply.headers))
 
 

@@ -125,30 +125,6 @@ def test_every_problem_is_an_error(project: Project) -> None:
     assert "identified 2 issues" in said
 
 
-ADMIN = """
-BALANCEMW["admin"] = {"token": "a-token-of-the-tests"}
-ROOT_URLCONF = "shop.all"
-ALLOWED_HOSTS = ["*"]
-"""
-MATCHES_ALL = 'from shop.urls import *\nurlpatterns = [path("<path:rest>/", threads)]\n'
-ASK = """
-from django.test import Client
-answer = Client().get("/_balancer/status", headers={"authorization": "Bearer a-token-of-the-tests"})
-print(answer.status_code)
-"""
-
-
-def test_a_pattern_that_matches_all_and_ends_in_a_slash_is_in_the_admin_surfaces_way(project: Project) -> None:
-    (project.directory / "shop" / "all.py").write_text(MATCHES_ALL)
-    project.configure(INSTALLED, BEHIND, GOOD, ADMIN)
-    status, said = project.manage("check")
-    assert (status, "(balancemw.W003) APPEND_SLASH redirects requests to the admin surface" in said) == (0, True)
-    assert project.manage("shell", "-c", ASK)[1].endswith("301\n")
-    project.configure("MIDDLEWARE.insert(0, MIDDLEWARE.pop())")
-    assert project.manage("check") == (0, "System check identified no issues (0 silenced).\n")
-    assert project.manage("shell", "-c", ASK)[1].endswith("200\n")
-
-
 def test_missing_settings_are_an_error_that_says_what_to_write(project: Project) -> None:
     project.configure(INSTALLED, BEHIND)
     status, said = project.manage("check")

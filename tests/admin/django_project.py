@@ -29,10 +29,10 @@ def stock(node: Node) -> str:
     return node.name
 
 
-def view(request: HttpRequest) -> HttpResponse:
+def view(request: HttpRequest, rest: str = "") -> HttpResponse:
     return HttpResponse(stock())
 
 
-urlpatterns = [path("", view), path("shop/", view)]
+urlpatterns = [path("", view), path("<path:rest>/", view)]  # the second asks APPEND_SLASH for trouble
 wsgi = get_wsgi_application()
 asgi = get_asgi_application()
