@@ -6,7 +6,6 @@ that a storm of changes costs one derivation.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
 from math import inf
 from random import Random
 from threading import Lock
@@ -19,28 +18,9 @@ from balancemw.node import Node
 from balancemw.peer import Peer
 from balancemw.roster import Roster
 from balancemw.settings import ServiceSettings
-from balancemw.standing import Standing
+from balancemw.standing import Change, Standing
 from balancemw.strategies import Picker, resolve
 from balancemw.traffic import Traffic
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What a source wants done about a node.
-
-    Attributes:
-        peer: the node.
-        mark: the mark to set, or None.
-        drop: whether to remove the source's mark instead.
-        event: what to tell; "" for nothing.
-        reason: the same in words.
-    """
-
-    peer: Peer
-    mark: Mark | None = None
-    drop: bool = False
-    event: str = ""
-    reason: str = ""
 
 
 class Pool:
@@ -277,10 +257,7 @@ class Pool:
         """Many changes of marks that follow from what every worker knows. What is news is told by `announce`."""
         with self.lock:
             for change in changes:
-                if change.mark is not None or change.drop:
-                    self._standing.derive(change.peer, source, change.mark, now)
-                if change.event:
-                    self._news.note(change.peer.node.name, change.event, source, change.reason)
+                self._standing.amend(source, change, now)
 
     def announce(self) -> None:
         """Tell what is news."""

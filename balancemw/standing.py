@@ -1,6 +1,7 @@
 """How the nodes stand: what calls, probes and people say of them, turned into marks."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from balancemw.events import News
 from balancemw.fault import Fault, Kind
@@ -8,6 +9,25 @@ from balancemw.health import OVERRIDDEN_BY_UP, Mark
 from balancemw.peer import Peer
 from balancemw.roster import Roster
 from balancemw.traffic import Traffic
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a source wants done about a node.
+
+    Attributes:
+        peer: the node.
+        mark: the mark to set, or None.
+        drop: whether to remove the source's mark instead.
+        event: what to tell; "" for nothing.
+        reason: the same in words.
+    """
+
+    peer: Peer
+    mark: Mark | None = None
+    drop: bool = False
+    event: str = ""
+    reason: str = ""
 
 
 class Standing:
@@ -86,9 +106,13 @@ class Standing:
         evidence = {"calls": seen.calls, "failures": seen.failed, "in_flight": peer.in_flight}
         self._news.note(peer.node.name, event, mark.source, mark.reason, fault=fault, **evidence)
 
-    def derive(self, peer: Peer, source: str, mark: Mark | None, now: float) -> None:
-        """Set or, with None, remove a mark that every worker derives for itself: nobody else need be told."""
-        self._update(peer, now, lambda: peer.drop(source) if mark is None else peer.put(mark))
+    def amend(self, source: str, change: Change, now: float) -> None:
+        """Set or remove a mark that every worker derives for itself: nobody else need be told of it."""
+        peer, mark = change.peer, change.mark
+        if mark is not None or change.drop:
+            self._update(peer, now, lambda: peer.drop(source) if mark is None else peer.put(mark))
+        if change.event:
+            self._news.note(peer.node.name, change.event, source, change.reason)
 
     def drop(self, peer: Peer, source: str, now: float) -> bool:
         """Remove the mark of `source`; returns whether there was one."""

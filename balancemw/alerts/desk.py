@@ -10,8 +10,9 @@ from balancemw.alerts.matching import Matcher
 from balancemw.alerts.payload import Alert, Listed, plain, read_webhook
 from balancemw.events import News
 from balancemw.peer import Peer
-from balancemw.pool import Change, Pool
+from balancemw.pool import Pool
 from balancemw.settings import AlertSettings
+from balancemw.standing import Change
 
 _LAST = 10  # unmatched alerts that are shown
 _SHOWN = 100  # firing alerts that are shown

@@ -8,8 +8,9 @@ from balancemw.alerts.ledger import Ledger
 from balancemw.alerts.matching import Matcher
 from balancemw.health import Mark
 from balancemw.peer import Peer
-from balancemw.pool import Change, Pool
+from balancemw.pool import Pool
 from balancemw.settings import AlertSettings
+from balancemw.standing import Change
 from balancemw.tier import Tier
 
 LOOK_AGAIN = 1.0
