@@ -254,14 +254,9 @@ class Pool:
         return found
 
     def amend(self, source: str, changes: Iterable[Change], now: float) -> None:
-        """Many changes of marks that follow from what every worker knows. What is news is told by `announce`."""
+        """Change marks that follow from what every worker knows. It is told with the next news, and not here."""
         with self.lock:
-            for change in changes:
-                self._standing.amend(source, change, now)
-
-    def announce(self) -> None:
-        """Tell what is news."""
-        self._news.tell()
+            self._standing.amend(source, changes, now)
 
     def probe_passed(self, peer: Peer, now: float) -> None:
         """A probe found the node well: if its time out is over, that readmits it."""

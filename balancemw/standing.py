@@ -1,7 +1,8 @@
 """How the nodes stand: what calls, probes and people say of them, turned into marks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from balancemw.events import News
 from balancemw.fault import Fault, Kind
@@ -106,13 +107,16 @@ class Standing:
         evidence = {"calls": seen.calls, "failures": seen.failed, "in_flight": peer.in_flight}
         self._news.note(peer.node.name, event, mark.source, mark.reason, fault=fault, **evidence)
 
-    def amend(self, source: str, change: Change, now: float) -> None:
-        """Set or remove a mark that every worker derives for itself: nobody else need be told of it."""
-        peer, mark = change.peer, change.mark
-        if mark is not None or change.drop:
-            self._update(peer, now, lambda: peer.drop(source) if mark is None else peer.put(mark))
-        if change.event:
-            self._news.note(peer.node.name, change.event, source, change.reason)
+    def amend(self, source: str, changes: Iterable[Change], now: float) -> None:
+        """Set or remove marks that every worker derives for itself: nobody else need be told of them."""
+        for change in changes:
+            peer, mark = change.peer, change.mark
+            if mark is not None:
+                self._update(peer, now, partial(peer.put, mark))
+            elif change.drop:
+                self._update(peer, now, partial(peer.drop, source))
+            if change.event:
+                self._news.note(peer.node.name, change.event, source, change.reason)
 
     def drop(self, peer: Peer, source: str, now: float) -> bool:
         """Remove the mark of `source`; returns whether there was one."""

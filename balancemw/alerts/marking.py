@@ -27,7 +27,7 @@ def known_as(pool: Pool, peer: Peer) -> str:
 
 
 class Marking:
-    """Derives marks from alerts. Everything runs under the desk's lock; nothing is told before `Pool.announce`.
+    """Derives marks from alerts. Everything runs under the desk's lock, so nothing is told here.
 
     Args:
         ledger: what fires.
