@@ -11,7 +11,8 @@ All but `source` decide only: no I/O and no clock of their own.
 """
 
 from balancemw.alerts.desk import Desk
+from balancemw.alerts.ledger import Entry, entry_of
 from balancemw.alerts.payload import Malformed
 from balancemw.alerts.source import Inquiry
 
-__all__ = ["Desk", "Inquiry", "Malformed"]
+__all__ = ["Desk", "Entry", "Inquiry", "Malformed", "entry_of"]

@@ -4,7 +4,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from threading import Lock
 
-from balancemw.alerts.ledger import Entry, Ledger, entry_of
+from balancemw.alerts.ledger import Entry, Ledger
 from balancemw.alerts.marking import NOTHING, Marking, known_as
 from balancemw.alerts.matching import Matcher
 from balancemw.alerts.payload import Alert, Listed, plain, read_webhook
@@ -46,9 +46,9 @@ class Desk:
         self, settings: AlertSettings, pools: Iterable[Pool], *, news: News, epoch: float, hasten: Hasten
     ) -> None:
         pools = tuple(pools)
-        self.ledger = Ledger(settings.lease)
         self._settings = settings
         self._matcher = Matcher(settings.match, pools)
+        self.ledger = Ledger(settings.lease, {"alertname", "severity", *self._matcher.labels})
         self._marking = Marking(self.ledger, self._matcher, settings, pools, epoch)
         self._news = news
         self._epoch = epoch
@@ -139,13 +139,9 @@ class Desk:
         with self._lock:
             return {entry.fingerprint for entry in self.ledger.firing if entry.listed}
 
-    def absorb(self, texts: Iterable[str], now: float) -> None:
-        """Take in entries of other processes, as `Entry.text` has written them.
-
-        Raises:
-            ValueError: some are not; then nothing has changed.
-        """
-        entries = [entry_of(text) for text in texts]
+    def absorb(self, entries: Iterable[Entry], now: float) -> None:
+        """Take in entries of other processes."""
+        entries = [entry for entry in entries if entry.until > now + self._epoch]
         with self._lock:
             known = {entry.fingerprint for entry in self.ledger.firing}
             self.ledger.absorb(entries)

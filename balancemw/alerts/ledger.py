@@ -6,9 +6,9 @@ they come. That makes entries easy to share: whoever has been told all of them k
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from math import inf
+from math import inf, isfinite
 
 from balancemw.alerts.payload import Alert, plain
 
@@ -18,7 +18,7 @@ REMEMBERED = 900.0
 MOST = 10_000
 """Alerts that are known at a time."""
 
-_LONGEST = 1000  # characters of a label's name or value
+_LONGEST = 1000  # characters of a label's value
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,29 +63,42 @@ class Entry:
         return json.dumps(asdict(self))
 
 
+_NOTHING = Entry("", 0.0, False, 0.0, {})
+
+
 def entry_of(text: str) -> Entry:
     """What `Entry.text` has written.
 
     Raises:
-        ValueError: it has not.
+        ValueError: it has not: others may write into a store, and other versions.
     """
+    entry, whole = _NOTHING, False
     try:
         entry = Entry(**json.loads(text))
-        return replace(entry, overruled=tuple(entry.overruled))
-    except TypeError:
-        raise ValueError("not an entry of the ledger") from None
+        words = (entry.fingerprint, entry.summary, *entry.labels, *entry.labels.values(), *entry.overruled)
+        whole = all(isinstance(word, str) for word in words) and isfinite(entry.starts_at) and isfinite(entry.until)
+    except (TypeError, AttributeError, RecursionError):
+        pass
+    if not whole:
+        raise ValueError("not an entry of the ledger")
+    return replace(entry, firing=bool(entry.firing), listed=bool(entry.listed), overruled=tuple(entry.overruled))
 
 
 class Ledger:
     """The known alerts.
+
+    Args:
+        lease: seconds for which a firing alert counts without being heard of again.
+        labels: the names of those that are remembered; None: all.
 
     Attributes:
         changed: called with each entry that is new or has changed, for whoever shares them.
         version: another number after each change.
     """
 
-    def __init__(self, lease: float) -> None:
+    def __init__(self, lease: float, labels: Collection[str] | None = None) -> None:
         self._lease = lease
+        self._labels = labels
         self._firing: dict[str, Entry] = {}
         self._resolved: dict[str, Entry] = {}
         self.changed: Callable[[Entry], object] = lambda _entry: None
@@ -133,7 +146,8 @@ class Ledger:
         until = epoch + (self._lease if alert.firing else REMEMBERED)
         if alert.firing and alert.ends_at is not None and not listed:  # in the list it is when to expect a resolution
             until = min(until, alert.ends_at)
-        labels = {name[:_LONGEST]: value[:_LONGEST] for name, value in alert.labels.items()}
+        names = alert.labels if self._labels is None else [name for name in self._labels if name in alert.labels]
+        labels = {name: alert.labels[name][:_LONGEST] for name in names}
         return Entry(
             alert.fingerprint, alert.starts_at, alert.firing, until, labels, summary=alert.summary, listed=listed
         )
@@ -145,10 +159,13 @@ class Ledger:
         return len(self) < MOST
 
     def absorb(self, entries: Iterable[Entry]) -> None:
-        """Take in what others have noted."""
+        """Take in what others have noted. Where more is known here, they are told: it may have been overwritten."""
         for entry in entries:
             if self.get(entry.fingerprint) or self._has_room():
                 self._put(entry, shared=True)
+                known = self.get(entry.fingerprint)
+                if known is not None and known != entry:
+                    self.changed(known)
 
     def _put(self, entry: Entry, *, shared: bool = False) -> None:
         known = self.get(entry.fingerprint)

@@ -22,13 +22,14 @@ class Matcher:
         pools: of all services.
 
     Attributes:
+        labels: the names of those that the rules look at.
         version: another number after nodes have come or left; `look_around` sees to it.
     """
 
     def __init__(self, rules: Iterable[MatchRule], pools: Iterable[Pool]) -> None:
         self._rules = tuple(rules)
         self._pools = tuple(pools)
-        self._looked_at = sorted({name for rule in self._rules for name in (rule.node, rule.service, *rule.where)})
+        self.labels = sorted({name for rule in self._rules for name in (rule.node, rule.service, *rule.where)})
         self.version = 0
         self._members: tuple[object, ...] = ()
         self._indexes: dict[tuple[str, str], Index] = {}
@@ -37,7 +38,7 @@ class Matcher:
     def find(self, labels: Mapping[str, str]) -> tuple[Target, ...]:
         """The nodes that an alert with these labels is about; empty when it is about none of ours."""
         self.look_around()
-        key = tuple(labels.get(name) for name in self._looked_at)
+        key = tuple(labels.get(name) for name in self.labels)
         found = self._found.get(key)
         if found is None:
             found = next((targets for rule in self._rules if (targets := self._by_rule(rule, labels))), ())

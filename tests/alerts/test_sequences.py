@@ -6,6 +6,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from balancemw.alerts import entry_of
 from tests.alerts.notices import Watched, alert
 
 HOSTS = st.sampled_from(["n0", "n1", "n2", "n3", "n4", "nobody"])
@@ -66,16 +67,20 @@ def test_an_operators_order_is_never_touched(steps: list[Any]):
 def test_workers_that_share_what_they_know_agree(webhooks: list[list[Any]], random: Any):
     workers = [Watched(5, alerts={"severity": SEVERITY}) for _ in range(3)]
     texts: list[str] = []
+
+    def absorb(worker: Watched, told: list[str]) -> None:
+        worker.balancer.alerts.absorb([entry_of(text) for text in told], worker.clock())
+
     for worker in workers:
         worker.balancer.alerts.ledger.changed = lambda entry: texts.append(entry.text())
     for alerts in webhooks:
         random.choice(workers).tell(*alerts)
         if random.random() < 0.3:  # now and then the news spreads at once
             for worker in workers:
-                worker.balancer.alerts.absorb(texts, worker.clock())
+                absorb(worker, texts)
     random.shuffle(texts)
     for worker in workers:
-        worker.balancer.alerts.absorb([*texts, *texts], worker.clock())
+        absorb(worker, [*texts, *texts])
     assert workers[0].out() == workers[1].out() == workers[2].out()
     assert seen(workers[0]) == seen(workers[1]) == seen(workers[2])
 
