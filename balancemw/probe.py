@@ -64,7 +64,7 @@ class Probe:
         self._checked: dict[str, _Checked] = {}
         self._queue: list[tuple[float, int, _Checked]] = []  # a heap; entries whose time is not the peer's are void
         self._numbers = count()
-        self._urgent: deque[Peer] = deque()
+        self._urgent: deque[Peer] = deque(maxlen=1000)
         self._pace = min(settings.fast_interval, settings.interval)
         self._look_at = inf
         pool.must_wait = self.must_wait
