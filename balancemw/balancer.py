@@ -21,6 +21,7 @@ from balancemw.pool import Pool
 from balancemw.retry import RetryPolicy
 from balancemw.service import Key, Service, Wishes
 from balancemw.settings import Settings
+from balancemw.sharing import Sharing
 from balancemw.status import service_status
 
 
@@ -66,7 +67,9 @@ class Balancer:
         alerts, news = self.settings.alerts, News(self._events, "")
         self.alerts = Desk(alerts, pools, news=news, epoch=self._epoch, hasten=self._hasten)
         errands = [Inquiry(alerts, self.alerts, news=news, clock=clock, rng=self._rng)] if alerts.url else []
-        self._monitor = Monitor(pools, clock=clock, rng=self._rng, errands=errands)
+        self._sharing = self._share(pools)
+        self._monitor = Monitor(pools, clock=clock, rng=self._rng, leads=self._leads, errands=errands)
+        self._events.journal.catch_up = self._sum_up
         _alive.add(self)
 
     def _hasten(self, pool: Pool, peer: Peer) -> None:
@@ -75,6 +78,15 @@ class Balancer:
     def _pool(self, name: str) -> Pool:
         settings = self.settings.services[name]
         return Pool(name, settings, rng=self._rng, events=self._events, housekeeping=self._housekeeping)
+
+    def _share(self, pools: list[Pool]) -> Sharing | None:
+        state = self.settings.state
+        if state.kind == "memory":
+            return None
+        return Sharing(state, pools, events=self._events, clock=self._clock, epoch=self._epoch)
+
+    def _leads(self, service: str) -> bool:
+        return self._sharing is None or self._sharing.leads(service)
 
     def __repr__(self) -> str:
         return f"<Balancer of {', '.join(self._services) or 'no services'}>"
@@ -130,6 +142,8 @@ class Balancer:
         """End background work. Calls still work; `start` begins it again."""
         self._closed = True
         self._monitor.stop()
+        if self._sharing is not None:
+            self._sharing.stop()
 
     def __enter__(self) -> Self:
         self.start()
@@ -180,8 +194,15 @@ class Balancer:
         if self._pid != os.getpid():
             self.after_fork()
         if not self._closed:
+            if self._sharing is not None:
+                self._sharing.ensure()
             self._monitor.ensure()
         self.alerts.keep_up(self._clock())
+
+    def _sum_up(self) -> None:
+        now = self._clock()
+        for service in self._services.values():
+            service.pool.sum_up(now)
 
     def after_fork(self) -> None:
         """Begin anew in a child process. It is noticed by itself; only a server that hides its forks need say so."""
@@ -189,6 +210,8 @@ class Balancer:
         self._rng.seed()  # or every worker would draw the same numbers
         self._monitor.after_fork()
         self.alerts.after_fork()
+        if self._sharing is not None:
+            self._sharing.after_fork()
         for service in self._services.values():
             service.pool.after_fork()
 

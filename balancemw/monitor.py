@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 import weakref
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from math import inf
 from random import Random
 from threading import Lock, Thread, current_thread
@@ -23,6 +23,7 @@ _AT_ONCE = 100  # checks under way at a time, over all services
 _LONGEST_SLEEP = 5.0  # seconds, real ones like all below; each time it wakes the monitor shows that it is alive
 _POLL = 0.05  # the same where the balancer's clock is not the real one, and may be moved at any time
 _DEAD_AFTER = 30.0  # without a sign of life it is taken for dead and replaced
+_FOLLOW = 0.25  # how often a worker that another one checks for looks whether it is to take over
 _FAREWELL = 2.0  # how long `stop` waits for the thread to end
 
 
@@ -49,11 +50,22 @@ class Monitor:
         pools: the services' pools.
         clock: the balancer's clock, on which the checks are planned. Their timeouts run on the real one.
         rng: spreads the checks.
+        leads: whether this process makes the checks of the service of that name; else another one does.
         errands: what else is to be done.
     """
 
-    def __init__(self, pools: Iterable[Pool], *, clock: Clock, rng: Random, errands: Iterable[Errand] = ()) -> None:
+    def __init__(
+        self,
+        pools: Iterable[Pool],
+        *,
+        clock: Clock,
+        rng: Random,
+        leads: Callable[[str], bool] = lambda _: True,
+        errands: Iterable[Errand] = (),
+    ) -> None:
         self._clock = clock
+        self._leads = leads
+        self._led: set[str] = set()
         self._errands = tuple(errands)
         self._probed = [
             (Probe(pool, settings, rng), Check(settings, "" if pool.settings.host_header == "node" else pool.name))
@@ -125,6 +137,9 @@ class Monitor:
             return None
         now, soonest = self._clock(), inf
         for probe, check in self._probed:
+            if not self._takes(probe, now):
+                soonest = min(soonest, now + _FOLLOW)
+                continue
             for peer in probe.due(now):
                 life.work_on(self._check(life, session, probe, check, peer))
             soonest = min(soonest, probe.next_due)
@@ -135,13 +150,26 @@ class Monitor:
         longest = _LONGEST_SLEEP if self._clock is time.monotonic else _POLL
         return min(max(soonest - now, 0.0), longest)
 
+    def _takes(self, probe: Probe, now: float) -> bool:
+        """Whether the checks of the service are ours to make."""
+        if not self._leads(probe.service):
+            self._led.discard(probe.service)
+            probe.follow(now)
+            return False
+        if probe.service not in self._led:
+            self._led.add(probe.service)
+            probe.start(now)
+        return True
+
     async def _check(
         self, life: "_Life", session: aiohttp.ClientSession, probe: Probe, check: Check, peer: Peer
     ) -> None:
         try:
             async with life.turns:
+                if not self._leads(probe.service):  # it took long to come to its turn, or the process was stopped
+                    return
                 outcome = await self._outcome(check, peer, session)
-            if self._life is life:
+            if self._life is life and self._leads(probe.service):
                 self._conclude(probe, peer, outcome)
         except (asyncio.CancelledError, GeneratorExit):
             raise

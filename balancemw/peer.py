@@ -61,6 +61,12 @@ class Peer(Load):
         ejected = mark is not None and mark.kind == "ejected"
         return ejected or "probe" in self.marks or commanded(self.marks) is not None
 
+    @property
+    def figures(self) -> tuple[int, int, int]:
+        """Calls in flight, calls ended and failures, of all kinds and in all."""
+        record = self.record
+        return self.in_flight, record.calls + self.overloads + self.neutral, record.failed + self.overloads
+
     def rest_left(self, now: float) -> float:
         """Seconds that it still rests after an overload."""
         mark = self.marks.get("traffic")

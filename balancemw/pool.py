@@ -15,6 +15,7 @@ from balancemw.events import Events, News
 from balancemw.fault import Fault, Kind
 from balancemw.health import Mark
 from balancemw.node import Node
+from balancemw.partners import Partners
 from balancemw.peer import Peer
 from balancemw.roster import Roster
 from balancemw.settings import ServiceSettings
@@ -37,6 +38,7 @@ class Pool:
         lock: guards everything that changes; held for microseconds, never across I/O or a call of the user's.
         must_wait: whether a peer whose time out is over has to wait for its probe; set by what probes.
         overruled: called when an operator has said that a peer is well; set by who has to heed it.
+        partners: the other workers' pools of the same service.
     """
 
     def __init__(
@@ -53,7 +55,8 @@ class Pool:
         self._news = News(events, name)
         self._housekeeping = housekeeping
         traffic = Traffic(settings.ejection, settings.retry.retry_after_max, rng)
-        self._standing = Standing(self.roster, traffic, self._news, self._changed)
+        self._standing = Standing(self.roster, traffic, self._news, self.changed)
+        self.partners = Partners()
         self.lock = Lock()
         self._fast: Picker | None = None  # what chooses, while no call needs more care
         self._failing_open = False
@@ -106,7 +109,7 @@ class Pool:
             if now >= record.edge:
                 record.roll(now)
             record.calls += 1
-            record.consecutive = 0
+            record.consecutive = record.elsewhere = 0
             if peer.marks or record.level or peer.rests:
                 self._standing.credit(peer, started, now)
         finally:
@@ -194,15 +197,16 @@ class Pool:
 
     def _claim(self, peer: Peer, now: float) -> bool:
         with self.lock:
-            if not self.roster.is_due(peer, now):
+            if not self.roster.is_due(peer, now) or not self.partners.may_try(peer):
                 return False
             peer.trial_at = now
             self._news.note(peer.node.name, "trial", "traffic", "its time out is over: one call shows whether it works")
-            self._changed()
+            self.changed()
         self._news.tell()
         return True
 
-    def _changed(self) -> None:
+    def changed(self) -> None:
+        """Availability has to be derived anew. Under the lock."""
         self._again = self._edge = -inf
 
     def _tick(self, now: float) -> None:
@@ -210,13 +214,18 @@ class Pool:
         with self.lock:
             if now >= self.budget.edge:
                 self.budget.roll(now)
+                self._news.sum_up(now)
             if now >= self._again:
                 self._standing.expire(now)
-                self._again = self.roster.refresh(now, lambda peer: self.must_wait(peer, now))
+                self._again = self.roster.refresh(now, lambda peer: self.waits(peer, now))
                 self._fast = self.roster.plain_picker()
                 self._note_failing_open()
             self._edge = min(self._again, self.budget.edge)
         self._news.tell()
+
+    def waits(self, peer: Peer, now: float) -> bool:
+        """Whether a peer whose time out is over gets no trial call from here yet."""
+        return self.must_wait(peer, now) or not self.partners.may_try(peer)
 
     def _note_failing_open(self) -> None:
         kept = [peer.node.name for tier in self.roster.tiers for peer in tier.kept]
@@ -264,6 +273,25 @@ class Pool:
             self._standing.pass_probe(peer, now)
         self._news.tell()
 
+    def prove(self) -> None:
+        """A probe of this service has passed, so that its failures mean something from now on."""
+        with self.lock:
+            self.partners.prove()
+
+    def share(self, partners: Partners) -> None:
+        """Tell `partners` from now on what changes here."""
+        self.partners = self._standing.partners = partners
+
+    def adopt(self, peer: Peer, source: str, mark: Mark | None, level: int, now: float) -> None:
+        """Another worker has set or cleared (None) the mark of `source`, which it told itself. Under the lock."""
+        self._standing.adopt(peer, source, mark, level, now)
+
+    def sum_up(self, now: float) -> None:
+        """Tell what is known of failed tries in sum."""
+        with self.lock:
+            self._news.sum_up(now)
+        self._news.tell()
+
     def tell(self, event: str, source: str, reason: str) -> None:
         """Tell of something that concerns the whole service and changes no mark."""
         with self.lock:
@@ -280,7 +308,7 @@ class Pool:
                 if peer not in staying:
                     self._news.note(peer.node.name, "removed", "operator")
             self.roster.arrange(members)
-            self._changed()
+            self.changed()
         self._news.tell()
 
     def _member(self, node: Node, former: Mapping[str, Peer], now: float) -> Peer:
@@ -301,5 +329,6 @@ class Pool:
         for peer in self.roster.peers.values():
             peer.reset()
             peer.trial_at = None
+        self.partners.after_fork()
         self.roster.renew()
-        self._changed()
+        self.changed()

@@ -7,6 +7,7 @@ from functools import partial
 from balancemw.events import News
 from balancemw.fault import Fault, Kind
 from balancemw.health import OVERRIDDEN_BY_UP, Mark
+from balancemw.partners import Partners
 from balancemw.peer import Peer
 from balancemw.roster import Roster
 from balancemw.traffic import Traffic
@@ -39,6 +40,9 @@ class Standing:
         traffic: judges how calls end.
         news: where changes are noted.
         changed: called when availability has to be derived anew.
+
+    Attributes:
+        partners: who else is told.
     """
 
     def __init__(self, roster: Roster, traffic: Traffic, news: News, changed: Callable[[], None]) -> None:
@@ -46,6 +50,7 @@ class Standing:
         self._traffic = traffic
         self._news = news
         self._changed = changed
+        self.partners = Partners()
 
     # -- what calls say
 
@@ -60,7 +65,7 @@ class Standing:
     def debit(self, peer: Peer, fault: Fault, started: float, now: float) -> None:
         """A call failed."""
         seconds = round(now - started, 6)
-        self._news.note(peer.node.name, "failed", "traffic", fault.reason, fault=fault.kind, seconds=seconds)
+        self._news.failed(peer.node.name, fault.kind, fault.reason, seconds, now)
         if fault.kind is Kind.OVERLOAD:
             self._rest(peer, fault, started, now)
         elif not fault.lowers_success_rate:
@@ -78,6 +83,8 @@ class Standing:
             mark = self._traffic.convict(peer, fault, started, now, self._roster.others(peer))
             if mark is not None:
                 self.put(peer, mark, now, "ejected", fault.kind)
+            elif fault.counts:
+                self.partners.struck()
 
     def _rest(self, peer: Peer, fault: Fault, started: float, now: float) -> None:
         peer.overloads += 1
@@ -103,6 +110,7 @@ class Standing:
     def put(self, peer: Peer, mark: Mark, now: float, event: str, fault: str | None = None) -> None:
         """Set a mark, in place of the source's former one."""
         self._update(peer, now, lambda: peer.put(mark))
+        self.partners.note(peer, mark.source, now)
         seen = peer.record
         evidence = {"calls": seen.calls, "failures": seen.failed, "in_flight": peer.in_flight}
         self._news.note(peer.node.name, event, mark.source, mark.reason, fault=fault, **evidence)
@@ -122,7 +130,8 @@ class Standing:
         """Remove the mark of `source`; returns whether there was one."""
         if source not in peer.marks:
             return False
-        self._update(peer, now, lambda: peer.drop(source))
+        self._remove(peer, source, now)
+        self.partners.note(peer, source, now)
         return True
 
     def up(self, peer: Peer, mark: Mark, now: float) -> None:
@@ -135,14 +144,27 @@ class Standing:
         """Remove the marks whose time is over."""
         for peer in [peer for peer in self._roster.peers.values() if peer.marks]:
             for mark in [mark for mark in peer.marks.values() if mark.expired(now)]:
-                self.drop(peer, mark.source, now)
+                self._remove(peer, mark.source, now)  # the others see for themselves that it is over
                 self._news.note(peer.node.name, "expired", mark.source, f"{mark.kind} is over: {mark.reason}")
+
+    def adopt(self, peer: Peer, source: str, mark: Mark | None, level: int, now: float) -> None:
+        """Another worker has set or cleared a mark; `level`: how often it saw the node ejected."""
+        if mark is None:
+            if source in peer.marks:
+                self._remove(peer, source, now)
+            return
+        if mark.kind == "ejected":
+            self._traffic.adopt(peer, level, now)
+        self._update(peer, now, lambda: peer.put(mark))
 
     def pass_probe(self, peer: Peer, now: float) -> None:
         """A probe found the node well: if its time out is over, that readmits it."""
         if peer.awaits_readmission(now) and "probe" not in peer.marks:
             self.drop(peer, "traffic", now)
             self._news.note(peer.node.name, "readmitted", "probe", "its probe passed")
+
+    def _remove(self, peer: Peer, source: str, now: float) -> None:
+        self._update(peer, now, lambda: peer.drop(source))
 
     def _update(self, peer: Peer, now: float, change: Callable[[], None]) -> None:
         barred, weight = peer.barred, peer.weight

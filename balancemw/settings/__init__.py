@@ -17,6 +17,7 @@ from balancemw.settings.models import (
     StrategySettings,
 )
 from balancemw.settings.probe import ProbeSettings
+from balancemw.settings.state import StateSettings
 
 __all__ = [
     "AdminSettings",
@@ -30,6 +31,7 @@ __all__ = [
     "ServiceSettings",
     "Settings",
     "SlowStartSettings",
+    "StateSettings",
     "StrategySettings",
     "advice",
     "parse_nodes",

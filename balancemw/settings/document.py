@@ -17,6 +17,7 @@ from balancemw.settings.models import InboundSettings, ServiceSettings
 from balancemw.settings.nodes import NodeList
 from balancemw.settings.report import KNOWN, Report, unknown_key
 from balancemw.settings.source import from_environment, from_file
+from balancemw.settings.state import StateSettings, parse_state
 from balancemw.settings.words import HOST_RULE, Path, host_name, shown
 
 _SERVICE = TypeAdapter(ServiceSettings)
@@ -35,12 +36,14 @@ class Settings:
     Attributes:
         services: read-only mapping of names to `ServiceSettings`.
         inbound: what a request that comes in brings along.
+        state: where what is known of the nodes is kept.
         admin: who may look into it and give orders, and where.
         alerts: what alerts from outside mean.
     """
 
     services: Mapping[str, ServiceSettings] = field(hash=False)
     inbound: InboundSettings = field(default_factory=InboundSettings)
+    state: StateSettings = field(default_factory=StateSettings)
     admin: AdminSettings = field(default_factory=AdminSettings)
     alerts: AlertSettings = field(default_factory=AlertSettings)
 
@@ -50,12 +53,8 @@ class Settings:
         object.__setattr__(self, "services", MappingProxyType(dict(self.services)))
 
     def __reduce__(self) -> tuple[type["Settings"], tuple[object, ...]]:
-        return Settings, (
-            dict(self.services),
-            self.inbound,
-            self.admin,
-            self.alerts,
-        )  # a mapping proxy cannot be pickled
+        parts = (self.inbound, self.state, self.admin, self.alerts)
+        return Settings, (dict(self.services), *parts)  # a mapping proxy cannot be pickled
 
     @classmethod
     def load(cls, source: "Settings | Mapping[str, object] | str | os.PathLike[str] | None" = None) -> Self:
@@ -108,7 +107,9 @@ def parse_nodes(nodes: Iterable[object], *, key: str = "nodes") -> tuple[Node, .
     raise SettingsError(report.lines)
 
 
-def _checked(raw: Section) -> tuple[dict[str, ServiceSettings], InboundSettings, AdminSettings, AlertSettings]:
+def _checked(
+    raw: Section,
+) -> tuple[dict[str, ServiceSettings], InboundSettings, StateSettings, AdminSettings, AlertSettings]:
     report = Report()
     report.odd_keys((), raw)
     for key in raw:
@@ -120,11 +121,12 @@ def _checked(raw: Section) -> tuple[dict[str, ServiceSettings], InboundSettings,
     defaults = _defaults(_mapping(raw, "defaults", report), report, alone=not services)
     found = {name: _service(name, own, defaults, report) for name, own in _named(services, report)}
     inbound = _section(raw, "inbound", _INBOUND, InboundSettings(), report)
+    state = _state(raw.get("state", "memory"), report)
     admin = _section(raw, "admin", _ADMIN, AdminSettings(), report)
     alerts = _section(raw, "alerts", _ALERTS, AlertSettings(), report)
     if report.lines:
         raise SettingsError(report.lines)
-    return {name: service for name, service in found.items() if service}, inbound, admin, alerts
+    return {name: service for name, service in found.items() if service}, inbound, state, admin, alerts
 
 
 def _mapping(raw: Section, key: str, report: Report) -> Section:
@@ -198,3 +200,11 @@ def _written(section: Section, name: str, path: Path, other: str) -> Path:
     if not path:
         return (name,)
     return (name, *path[:-1], other if other and path[-1] not in section else path[-1])
+
+
+def _state(state: object, report: Report) -> StateSettings:
+    try:
+        return parse_state(state)
+    except ValueError as error:
+        report.add(("state",), str(error))
+    return StateSettings()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # Keys that the product knows and this version does not: a "did you mean" would lead away from them.
 _LATER = {
-    "": ("routes", "state"),
+    "": ("routes",),
     "service": ("discovery", "hedge", "zone"),
     "inbound": ("report_load",),
 }
@@ -57,7 +57,7 @@ def _keys(cls: Any) -> tuple[str, ...]:
 
 
 KNOWN = {
-    "": ("services", "defaults", "inbound", "admin", "alerts"),
+    "": ("services", "defaults", "inbound", "state", "admin", "alerts"),
     "service": _keys(ServiceSettings),
     "inbound": _keys(InboundSettings),
     "admin": _keys(AdminSettings),

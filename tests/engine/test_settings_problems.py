@@ -132,7 +132,6 @@ class TestUnknownKeys:
             "every key must be a string, got 5",
             "servces: unknown key; did you mean 'services'?",
             "routes: not supported by this version",
-            "state: not supported by this version",
             "inbound.report_load: not supported by this version",
             "inbound.chain_stopp: unknown key; did you mean 'chain_stop'?",
         ]
