@@ -83,7 +83,9 @@ class Balancer:
         state = self.settings.state
         if state.kind == "memory":
             return None
-        return Sharing(state, pools, events=self._events, clock=self._clock, epoch=self._epoch)
+        sharing = Sharing(state, pools, events=self._events, clock=self._clock, epoch=self._epoch)
+        sharing.share_alerts(self.alerts)
+        return sharing
 
     def _leads(self, service: str) -> bool:
         return self._sharing is None or self._sharing.leads(service)
