@@ -30,6 +30,7 @@ class Tier:
         trials: those whose time out is over and that get one trial call.
         warm: whether a good node is at full weight, so that others can be spared.
         kept: accused nodes that stay in because not more may leave.
+        floor: how many nodes automatic ejection must leave.
         may_eject: whether an accusation can ever make a difference: not for a single node that no other can replace.
     """
 
@@ -40,8 +41,8 @@ class Tier:
         self.warm = True
         self.kept: frozenset[Peer] = frozenset()
         self._strategy = strategy
-        self._floor = max(1, ceil(keep * len(everyone) - 1e-9))
-        self.may_eject = self._floor < len(everyone) or not alone
+        self.floor = max(1, ceil(keep * len(everyone) - 1e-9))
+        self.may_eject = self.floor < len(everyone) or not alone
         self._picker: Picker | None = None
 
     @property
@@ -82,7 +83,7 @@ class Tier:
     def _keep(self, accused: list[Peer], good: int, now: float) -> list[Peer]:
         if not good:
             return accused
-        short = min(self._floor, good + len(accused)) - good
+        short = min(self.floor, good + len(accused)) - good
         return nsmallest(max(0, short), accused, key=lambda peer: _badness(peer, now))
 
     def _rebuild(self) -> None:
