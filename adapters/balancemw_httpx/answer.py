@@ -21,70 +21,73 @@ A finalizer must not do it: the garbage collector may run it inside of anything,
 """
 
 
-class Answer(SyncByteStream):
-    """The body of an answer, and the exchange that ends with it."""
+class _Ending:
+    """The body of an answer, and the exchange that ends with it.
+
+    Args:
+        stream: the body as it comes.
+        exchange: to be told.
+        abandoned: where the exchange goes if the body is dropped.
+    """
 
     def __init__(self, stream: Any, exchange: Exchange, abandoned: Abandoned) -> None:
         self._stream = stream
         self._exchange = exchange
         self._abandoned: Abandoned | None = abandoned
 
-    def __iter__(self) -> Iterator[bytes]:
-        try:
-            yield from self._stream
-        except GeneratorExit:
-            raise
-        except BaseException as error:
-            self._exchange.break_off(error)
-            raise
-        self._exchange.end()
-
-    def close(self) -> None:
-        """Its reader had all of it, or enough."""
-        self._abandoned = None
-        try:
-            self._stream.close()
-        finally:
+    def _end(self) -> None:
+        if self._abandoned is not None:
+            self._abandoned = None
             self._exchange.end()
+
+    def _break_off(self, error: BaseException) -> None:
+        if not isinstance(error, GeneratorExit):  # its reader had enough, and closes it
+            self._exchange.break_off(error)
 
     def __del__(self) -> None:
         if self._abandoned is not None:
             self._abandoned.append(self._exchange)
 
 
-class AsyncAnswer(AsyncByteStream):
-    """As `Answer`, read with ``await``."""
+class Answer(_Ending, SyncByteStream):
+    """A body that is read without ``await``."""
 
-    def __init__(self, stream: Any, exchange: Exchange, abandoned: Abandoned) -> None:
-        self._stream = stream
-        self._exchange = exchange
-        self._abandoned: Abandoned | None = abandoned
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._stream
+        except BaseException as error:
+            self._break_off(error)
+            raise
+        self._end()
+
+    def close(self) -> None:
+        """Its reader had all of it, or enough."""
+        try:
+            self._stream.close()
+        finally:
+            self._end()
+
+
+class AsyncAnswer(_Ending, AsyncByteStream):
+    """A body that is read with ``await``."""
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         parts = self._stream.__aiter__()
         try:
             async for part in parts:
                 yield part
-        except GeneratorExit:
-            raise
         except BaseException as error:
-            self._exchange.break_off(error)
-            raise
-        finally:
+            self._break_off(error)
             await close(parts)
-        self._exchange.end()
+            raise
+        self._end()
 
     async def aclose(self) -> None:
         """Its reader had all of it, or enough."""
-        self._abandoned = None
         try:
             await self._stream.aclose()
         finally:
-            self._exchange.end()
-
-    def __del__(self) -> None:
-        if self._abandoned is not None:
-            self._abandoned.append(self._exchange)
+            self._end()
 
 
 class _Rest:

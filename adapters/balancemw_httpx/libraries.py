@@ -33,6 +33,7 @@ class Library:
     def __init__(self, module: ModuleType) -> None:
         self.module: Any = module
         self.request: Any = module.Request
+        self.headers: Any = module.Headers
         self.byte_stream: Any = module.ByteStream
         self.read_timeout: Any = module.ReadTimeout
         self.pool_timeout: Any = module.PoolTimeout

@@ -6,7 +6,6 @@ from typing import Any
 from balancemw.call import Try
 from balancemw.exchange import IDEMPOTENT, TIMEOUT_MS, Destination, Exchange
 from balancemw.fault import Fault, Kind
-from balancemw.inbound import ATTEMPT_COUNT
 from balancemw.timeouts import Watch, watch
 from balancemw_httpx.answer import Abandoned, Answer, AsyncAnswer
 from balancemw_httpx.libraries import Library
@@ -15,8 +14,6 @@ from balancemw_httpx.upload import Upload, is_short
 
 # The libraries' own timeouts come first: they know whether anything had been sent.
 _GRACE = 0.02
-
-_OURS = (ATTEMPT_COUNT.encode(), TIMEOUT_MS.encode())
 
 
 class Sending:
@@ -40,7 +37,6 @@ class Sending:
         "_destination",
         "_extensions",
         "_granted",
-        "_headers",
         "_library",
         "_names_node",
         "_request",
@@ -66,17 +62,18 @@ class Sending:
         self._extensions = extensions
         self.sni: str | None = extensions.get("sni_hostname")
         self._names_node = destination.by_node and headers.get("Host") == request.url.netloc.decode("ascii")
-        self._headers = [pair for pair in headers.raw if pair[0].lower() not in _OURS]
-        self._granted = headers.get(TIMEOUT_MS) if len(self._headers) < len(headers) else None
+        self._granted: str | None = headers.get(TIMEOUT_MS)
         self._upload = None if is_short(request, library) else Upload(request.stream, library, self._progress)
 
     def outgoing(self, attempt: Try) -> Any:
         """The request of a try."""
         request, node, extensions = self._request, attempt.node, self._extensions
         url = self._library.at(node.url, request.url.raw_path)
-        headers = self._headers
+        headers = self._library.headers(request.headers)
+        for name, value in self.exchange.headers(self._granted):
+            headers[name] = value
         if self._names_node:
-            headers = [(name, url.netloc if name.lower() == b"host" else value) for name, value in headers]
+            headers["Host"] = url.netloc.decode("ascii")
         if url.scheme == "https":
             extensions["sni_hostname"] = self.sni or self._destination.host_of(node)
         if "target" in request.extensions:  # takes the place of the url's path
@@ -86,13 +83,10 @@ class Sending:
         return self._library.request(
             request.method,
             url,
-            headers=[*headers, *self._told()],
+            headers=headers,
             stream=request.stream if self._upload is None else self._upload,
             extensions=extensions,
         )
-
-    def _told(self) -> list[tuple[bytes, bytes]]:
-        return [(name.encode("ascii"), value.encode("ascii")) for name, value in self.exchange.headers(self._granted)]
 
     def watch(self, attempt: Try) -> None:
         """Have the running task cut off when the try's time is up, wherever it is then."""

@@ -57,7 +57,8 @@ class BalancedTransport(BaseTransport):
         destination = _service_of(request, self._services)
         if destination is None:
             return self._inner.to(library, None).handle_request(request)
-        _end(self._abandoned)
+        if self._abandoned:
+            _end(self._abandoned)
         sending = Sending(request, library, destination, None if self._key is None else self._key(request))
         inner = self._inner.to(library, destination.name, sending.sni)
         try:
@@ -111,7 +112,8 @@ class AsyncBalancedTransport(AsyncBaseTransport):
         destination = _service_of(request, self._services)
         if destination is None:
             return await self._inner.here().to(library, None).handle_async_request(request)
-        _end(self._abandoned)
+        if self._abandoned:
+            _end(self._abandoned)
         sending = Sending(request, library, destination, None if self._key is None else self._key(request))
         inner = self._inner.here().to(library, destination.name, sending.sni)
         try:
