@@ -120,7 +120,7 @@ class Sending:
             return Fault(Kind.APPLICATION, "the request's own body raised it")
         if isinstance(error, self._library.pool_timeout):  # so many connections we allow ourselves: no node's fault
             attempt = self.exchange.attempt
-            over = attempt.clock() >= attempt.deadline
+            over = attempt.deadline - attempt.clock() < _GRACE
             return Fault(Kind.DEADLINE if over else Kind.APPLICATION, "no connection became free in time")
         return None
 

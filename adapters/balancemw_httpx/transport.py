@@ -155,7 +155,7 @@ class AsyncBalancedTransport(AsyncBaseTransport):
 def _service_of(request: Any, known: Any) -> Destination | None:
     """The service that `request` is for, if it is for one."""
     url = request.url
-    destination: Destination | None = known.get(url.host)
+    destination: Destination | None = known.get(url.host) or known.get(url.raw_host.decode("ascii"))
     return destination if destination is not None and url.scheme in _SCHEMES else None
 
 

@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from contextvars import copy_context
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -13,7 +14,6 @@ import httpx2
 from balancemw import Balancer
 from balancemw_httpx import AsyncBalancedTransport, BalancedTransport
 from tests.adapters.scripted import Scripted
-
 
 _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # that of each library trusts hundreds, and takes its time to
 
@@ -44,7 +44,7 @@ class Caller:
 
     def run(self, result: Any) -> Any:
         """What a method of the client gives in the end."""
-        return self.runner.run(_await(result)) if self.is_async else result
+        return self.runner.run(_await(result), context=copy_context()) if self.is_async else result
 
     def request(self, method: str, url: str, **options: Any) -> Any:
         return self.run(self.client.request(method, url, **options))

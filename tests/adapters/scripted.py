@@ -49,10 +49,7 @@ class Request(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         replica = self.replica
         act = replica.plan.popleft() if replica.plan else replica.act
-        if getattr(act, "unread", False):
-            body = None
-        else:
-            body = self._body()
+        body = None if getattr(act, "unread", False) else self._body()
         headers = {name.lower(): value for name, value in self.headers.items()}
         replica.seen.append(Seen(self.command, self.path, headers, body))
         act(self)

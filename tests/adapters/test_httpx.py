@@ -191,9 +191,8 @@ def test_when_tries_run_out_the_last_error_is_raised_and_tells_the_story(flavour
     with scripted(2) as replicas:
         balancer = balanced(replicas, retry={"attempts": 2, "backoff": 0})
         replicas[0].act = replicas[1].act = reset
-        with caller(flavour, balancer) as client:
-            with pytest.raises(flavour.module.ReadError) as caught:
-                client.get("http://inventory/stock")
+        with caller(flavour, balancer) as client, pytest.raises(flavour.module.ReadError) as caught:
+            client.get("http://inventory/stock")
         assert caught.value.request.url == "http://inventory/stock"
         [note] = caught.value.__notes__
         assert note.startswith(f"127.0.0.1:{replicas[0].port}: reset, 0.")

@@ -2,13 +2,17 @@
 
 import io
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
 from balancemw.exchange import SMALL_BODY
+from balancemw_httpx.libraries import library_of
+from balancemw_httpx.upload import Upload, is_short
 from tests.adapters.httpx_callers import FLAVOURS, Counts, Flavour, balanced, caller, counts
+from tests.adapters.replicas import free_port
 from tests.adapters.scripted import refuse_unread, reset, scripted
 
 TEXT = b"all of the body " * 8192  # more than what is taken for short
@@ -39,12 +43,18 @@ class Chunks:
         return chunks()
 
 
-def on_disk(path: Path) -> Any:
+Open = Callable[[], IO[bytes]]
+Make = Callable[[Open], dict[str, Any]]
+
+
+@pytest.fixture
+def on_disk(tmp_path: Path) -> Iterator[Open]:
+    """Opens a file, which the libraries leave open."""
+    path = tmp_path / "file"
     path.write_bytes(TEXT)
-    return path.open("rb")
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(path.open("rb"))
 
-
-Make = Callable[[Path], dict[str, Any]]
 
 REPEATED: dict[str, Make] = {
     "bytes": lambda _: {"content": TEXT},
@@ -52,7 +62,7 @@ REPEATED: dict[str, Make] = {
     "text": lambda _: {"content": TEXT.decode()},
     "json": lambda _: {"json": {"text": TEXT.decode()}},
     "form": lambda _: {"data": {"text": TEXT.decode()}},
-    "form with a file": lambda path: {"data": {"a": "b"}, "files": {"file": on_disk(path)}},
+    "form with a file": lambda on_disk: {"data": {"a": "b"}, "files": {"file": on_disk()}},
     "form with bytes": lambda _: {"files": {"file": TEXT}},
     "form with BytesIO": lambda _: {"files": {"file": ("name", io.BytesIO(TEXT))}},
     "nothing": lambda _: {},
@@ -61,7 +71,7 @@ ONCE: dict[str, Make] = {
     "form with an unseekable file": lambda _: {"files": {"one": TEXT, "two": ("name", Unseekable(TEXT))}},
 }
 ONCE_SYNC: dict[str, Make] = {
-    "file": lambda path: {"content": on_disk(path)},
+    "file": lambda on_disk: {"content": on_disk()},
     "BytesIO": lambda _: {"content": io.BytesIO(TEXT)},
     "unseekable file": lambda _: {"content": Unseekable(TEXT)},
     "generator": lambda _: {"content": chunks()},
@@ -70,68 +80,56 @@ ONCE_SYNC: dict[str, Make] = {
 ONCE_ASYNC: dict[str, Make] = {"async generator": lambda _: {"content": chunks_async()}}
 
 
-def cases(*tables: dict[str, Make], flavours: list[Flavour] = FLAVOURS) -> pytest.MarkDecorator:
-    found = [(flavour, table[name]) for flavour in flavours for table in tables for name in table]
-    ids = [f"{flavour}-{name}" for flavour in flavours for table in tables for name in table]
-    return pytest.mark.parametrize(("flavour", "make"), found, ids=ids)
+def cases(of: Callable[[Flavour], dict[str, Make]]) -> pytest.MarkDecorator:
+    found = [(flavour, name, make) for flavour in FLAVOURS for name, make in of(flavour).items()]
+    params = [pytest.param(flavour, make, id=f"{flavour}-{name}") for flavour, name, make in found]
+    return pytest.mark.parametrize(("flavour", "make"), params)
 
 
-def once() -> pytest.MarkDecorator:
-    found = [
-        pytest.param(flavour, make, id=f"{flavour}-{name}")
-        for flavour in FLAVOURS
-        for name, make in (ONCE | (ONCE_ASYNC if flavour.is_async else ONCE_SYNC)).items()
-    ]
-    return pytest.mark.parametrize(("flavour", "make"), found)
+repeated = cases(lambda _: REPEATED)
+once = cases(lambda flavour: ONCE | (ONCE_ASYNC if flavour.is_async else ONCE_SYNC))
 
 
 def whole(body: bytes | None) -> bool:
     return body is not None and (not body or TEXT in body or b"few" in body or b"all+of+the+body" in body)
 
 
-@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # the libraries leave a caller's files open
-@cases(REPEATED)
-def test_what_begins_anew_arrives_twice(flavour: Flavour, make: Make, tmp_path: Path) -> None:
+@repeated
+def test_what_begins_anew_arrives_twice(flavour: Flavour, make: Make, on_disk: Open) -> None:
     with scripted(2) as replicas, caller(flavour, balanced(replicas)) as client:
         replicas[0].act = reset
-        client.request("PUT", "http://inventory/", **make(tmp_path / "file"))
+        client.request("PUT", "http://inventory/", **make(on_disk))
         [first], [second] = replicas[0].seen, replicas[1].seen
         assert first.body == second.body
         assert whole(second.body)
 
 
-@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
-@once()
-def test_what_may_be_used_up_is_sent_once(flavour: Flavour, make: Make, tmp_path: Path) -> None:
+@once
+def test_what_may_be_used_up_is_sent_once(flavour: Flavour, make: Make, on_disk: Open) -> None:
     with scripted(2) as replicas:
         balancer = balanced(replicas)
         with caller(flavour, balancer) as client:
             replicas[0].act = reset
             with pytest.raises(flavour.module.TransportError):
-                client.request("PUT", "http://inventory/", **make(tmp_path / "file"))
+                client.request("PUT", "http://inventory/", **make(on_disk))
         assert whole(replicas[0].seen[0].body)
         assert replicas[1].seen == []
         assert counts(balancer) == Counts(1, 1, 0)
 
 
-@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
-@once()
-def test_what_has_not_been_touched_is_sent_to_the_next(flavour: Flavour, make: Make, tmp_path: Path) -> None:
-    from tests.adapters.replicas import free_port
-
+@once
+def test_what_has_not_been_touched_is_sent_to_the_next(flavour: Flavour, make: Make, on_disk: Open) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
     with scripted() as [replica], caller(flavour, balanced([nowhere, replica])) as client:
-        client.request("POST", "http://inventory/", **make(tmp_path / "file"))
+        client.request("POST", "http://inventory/", **make(on_disk))
         assert whole(replica.seen[0].body)
 
 
-@cases(REPEATED)
-def test_an_answer_during_the_upload_is_an_answer(flavour: Flavour, make: Make, tmp_path: Path) -> None:
-    if make is REPEATED["form with a file"]:
-        pytest.skip("one of the forms is enough")
+@repeated
+def test_an_answer_during_the_upload_is_an_answer(flavour: Flavour, make: Make, on_disk: Open) -> None:
     with scripted(2) as replicas, caller(flavour, balanced(replicas)) as client:
         replicas[0].act = refuse_unread
-        assert client.request("PUT", "http://inventory/", **make(tmp_path / "file")).status_code == 200
+        assert client.request("PUT", "http://inventory/", **make(on_disk)).status_code == 200
         assert whole(replicas[1].seen[0].body)
 
 
@@ -184,9 +182,6 @@ def test_a_long_upload_takes_as_long_as_it_goes_on(flavour: Flavour) -> None:
 
 @pytest.mark.parametrize("flavour", FLAVOURS, ids=str)
 def test_long_bytes_go_out_in_parts(flavour: Flavour) -> None:
-    from balancemw_httpx.libraries import library_of
-    from balancemw_httpx.upload import Upload, is_short
-
     request = flavour.module.Request("PUT", "http://inventory/", content=b"x" * (2 * SMALL_BODY + 1))
     library, told = library_of(request), []
     assert not is_short(request, library)
