@@ -236,6 +236,7 @@ def test_without_either_it_says_what_to_install() -> None:
     )
 
 
+@pytest.mark.skipif(not hasattr(httpx2, "alias_httpx"), reason="this httpx2 cannot stand for httpx")
 def test_httpx_may_be_an_alias() -> None:
     said = run(
         "import httpx2; httpx2.alias_httpx(); import httpx, balancemw_httpx;"
