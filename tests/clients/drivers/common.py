@@ -1,0 +1,250 @@
+"""Every client seen the same way, so that one test can hold for all of them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from balancemw import Balancer
+
+
+class Times(NamedTuple):
+    """Seconds; None: as long as it takes."""
+
+    connect: float | None = 20.0
+    read: float | None = 20.0
+    total: float | None = None
+    pool: float | None = 20.0
+
+
+@dataclass
+class Answer:
+    """What a client makes of an answer.
+
+    Attributes:
+        raw: the client's own response.
+        url: where the client says that it came from.
+        asked_url, asked_headers: of the request that the client says it answers.
+        text: decodes the body.
+        json: parses it.
+    """
+
+    raw: Any
+    status: int
+    reason: str
+    url: str
+    headers: list[tuple[str, str]]
+    asked_method: str
+    asked_url: str
+    asked_headers: Mapping[str, str]
+    cookies: dict[str, str]
+    history: list["Answer"]
+    text: Callable[[], str]
+    json: Callable[[], Any]
+    check: Callable[[], Any]
+    content: bytes = b""
+
+    def all(self, name: str) -> list[str]:
+        return [value for each, value in self.headers if each.lower() == name.lower()]
+
+
+@dataclass(frozen=True)
+class Errors:
+    """The client's own exceptions, by what went wrong; None: it has none of the kind."""
+
+    root: type[Exception]
+    refused: type[Exception]
+    connect_timeout: type[Exception]
+    read_timeout: type[Exception]
+    pool_timeout: type[Exception] | None
+    disconnected: type[Exception]
+    reset: type[Exception]
+    lost: type[Exception] | tuple[type[Exception], ...]
+    nonsense: type[Exception]
+    broken_body: type[Exception]
+    reading_timeout: type[Exception]
+    decoding: type[Exception]
+    invalid_json: type[Exception]
+    invalid_url: type[Exception]
+    redirects: type[Exception]
+    status: type[Exception]
+    certificate: type[Exception]
+
+
+class Driver:
+    """What to know of a client.
+
+    Attributes:
+        name: for people.
+        asynchronous: its calls are awaited.
+        errors: its exceptions.
+    """
+
+    name: str
+    asynchronous: bool
+    errors: Errors
+    response: type
+
+    def make(self, balancer: Balancer | None, **own: Any) -> Any:
+        """The client's session; `own` are the client's options, but ``trust``: an SSL context."""
+        raise NotImplementedError
+
+    def options(self, **options: Any) -> dict[str, Any]:
+        """The client's own options for `content`, `times`, `follow` and `auth`; others pass."""
+        raise NotImplementedError
+
+    def send(self, raw: Any, method: str, url: str, own: dict[str, Any]) -> Any:
+        """Start a request and return the response at its headers, its body unread."""
+        raise NotImplementedError
+
+    def read(self, response: Any) -> Any:
+        raise NotImplementedError
+
+    def chunks(self, response: Any) -> Any:
+        """Of the decoded body, as they come."""
+        raise NotImplementedError
+
+    def lines(self, response: Any) -> Any:
+        raise NotImplementedError
+
+    def close(self, response: Any) -> Any:
+        raise NotImplementedError
+
+    def shut(self, raw: Any) -> Any:
+        raise NotImplementedError
+
+    def view(self, response: Any, wait: Callable[[Any], Any]) -> Answer:
+        raise NotImplementedError
+
+    def url(self, url: str) -> Any:
+        """The url as the client takes it to be final, every byte of it."""
+        return url
+
+
+@dataclass
+class Session:
+    """A session of some client; every method waits for its result."""
+
+    driver: Driver
+    raw: Any
+    base: str
+    runner: asyncio.Runner | None
+    own: dict[str, Any] = field(default_factory=dict)
+
+    def wait(self, value: Any) -> Any:
+        if self.runner is None:
+            return value
+
+        async def outcome() -> Any:
+            return await value
+
+        return self.runner.run(outcome())
+
+    def place(self, url: Any) -> Any:
+        return self.base + url if isinstance(url, str) and url.startswith("/") else url
+
+    def request(self, method: str, url: Any, **options: Any) -> Answer:
+        """Send a request and read the whole answer; a url that begins with a slash is below `base`."""
+        own = self.driver.options(**{"times": Times(), "follow": True, **options})
+        if self.runner is None:
+            response, content = self._whole(method, url, own)
+        else:
+            response, content = self.runner.run(self._whole_async(method, url, own))
+        answer = self.driver.view(response, self.wait)
+        answer.content = content
+        return answer
+
+    def get(self, url: Any, **options: Any) -> Answer:
+        return self.request("GET", url, **options)
+
+    def post(self, url: Any, **options: Any) -> Answer:
+        return self.request("POST", url, **options)
+
+    def _whole(self, method: str, url: Any, own: dict[str, Any]) -> tuple[Any, bytes]:
+        response = self.driver.send(self.raw, method, self.place(url), own)
+        try:
+            return response, self.driver.read(response)
+        finally:
+            self.driver.close(response)
+
+    async def _whole_async(self, method: str, url: Any, own: dict[str, Any]) -> tuple[Any, bytes]:
+        response = await self.driver.send(self.raw, method, self.place(url), own)
+        try:
+            return response, await self.driver.read(response)
+        finally:
+            await self.driver.close(response)
+
+    @contextmanager
+    def stream(self, method: str, url: Any, **options: Any) -> Iterator["Stream"]:
+        """Send a request and leave the body to be read."""
+        own = self.driver.options(**{"times": Times(), "follow": True, **options})
+        response = self.wait(self.driver.send(self.raw, method, self.place(url), own))
+        try:
+            yield Stream(self, response)
+        finally:
+            self.wait(self.driver.close(response))
+
+    def together(self, *calls: tuple[str, str, dict[str, Any]]) -> list[Any]:
+        """All at once: the bodies of the answers, or the exceptions."""
+        options = [self.driver.options(**{"times": Times(), "follow": True, **each}) for _, _, each in calls]
+        if self.runner is None:
+
+            def one(call: tuple[str, str, dict[str, Any]], own: dict[str, Any]) -> Any:
+                try:
+                    return self._whole(call[0], call[1], own)[1]
+                except Exception as error:
+                    return error
+
+            with ThreadPoolExecutor(len(calls)) as threads:
+                return list(threads.map(one, calls, options))
+
+        async def gather() -> list[Any]:
+            whole = [self._whole_async(call[0], call[1], own) for call, own in zip(calls, options, strict=True)]
+            results = await asyncio.gather(*whole, return_exceptions=True)
+            return [result if isinstance(result, BaseException) else result[1] for result in results]
+
+        return self.runner.run(gather())
+
+    def close(self) -> None:
+        self.wait(self.driver.shut(self.raw))
+
+
+class Stream:
+    """An answer whose body is being read."""
+
+    def __init__(self, session: Session, response: Any) -> None:
+        self.session, self.raw = session, response
+        self._chunks: Iterator[bytes] | None = None
+
+    @property
+    def answer(self) -> Answer:
+        return self.session.driver.view(self.raw, self.session.wait)
+
+    def take(self, size: int) -> bytes:
+        """The next chunks, until there are that many bytes."""
+        if self._chunks is None:  # to be kept: a client may close the response when it is dropped
+            self._chunks = self.each(self.session.driver.chunks(self.raw))
+        taken = b""
+        while len(taken) < size:
+            taken += next(self._chunks)
+        return taken
+
+    def rest(self) -> bytes:
+        """The chunks that are left."""
+        return b"".join(self._chunks or ())
+
+    def lines(self) -> Iterator[str]:
+        return self.each(self.session.driver.lines(self.raw))
+
+    def read(self) -> bytes:
+        return self.session.wait(self.session.driver.read(self.raw))
+
+    def each(self, iterator: Any) -> Iterator[Any]:
+        if isinstance(iterator, AsyncIterator):
+            end = object()
+            while (item := self.session.wait(anext(iterator, end))) is not end:
+                yield item
+        else:
+            yield from iterator
