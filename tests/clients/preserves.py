@@ -14,7 +14,7 @@ HTTPX = tuple(name for name in ALL if name.startswith("httpx"))
 SYNC = tuple(name for name in ALL if not DRIVERS[name].asynchronous)
 ASYNC = tuple(name for name in ALL if DRIVERS[name].asynchronous)
 
-BALANCED: tuple[str, ...] = ()
+BALANCED: tuple[str, ...] = ("aiohttp",)
 
 
 def preserves(line: str, clients: Iterable[str] = ()) -> Callable[[Any], Any]:

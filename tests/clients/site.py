@@ -6,8 +6,7 @@ in nothing but the adapter.
 
 import asyncio
 import socket
-import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,6 +36,18 @@ class Names:
         if name.lower() not in self.known:
             raise socket.gaierror(socket.EAI_NONAME, f"this test knows no host {name!r}")
         return self._real(self.known[name.lower()], *more, **named)
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where no replica is."""
+
+    port: int
+    scheme: str = "http"
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
 
 @dataclass
@@ -106,7 +117,3 @@ class Site:
                 in_flight = {node["name"]: node["in_flight"] for node in service["nodes"]}
                 assert set(in_flight.values()) <= {0}, f"left in flight at {name}: {in_flight}"
             balancer.close()
-
-
-Trust = ssl.SSLContext
-Opened = Callable[..., Session]

@@ -17,7 +17,7 @@ def test_class(site: Site) -> None:
 
 
 @preserves("status, reason, header order, case and duplicates are as the replica sent them")
-@pytest.mark.parametrize("status", [200, 201, 299, 400, 404, 418, 429, 500, 599])
+@pytest.mark.parametrize("status", [200, 201, 299, 400, 404, 418, 451, 500, 599])
 def test_status_and_headers(site: Site, status: int) -> None:
     site.replica.on("/a", answer(status, b"body", "X-B: 1", "x-A: 2", "Set-Cookie: a=1", "Set-Cookie: b=2", "X-B: 3"))
     got = site.session().get("/a")
@@ -36,7 +36,6 @@ def test_asked(site: Site) -> None:
     if site.driver.name == "aiohttp":
         assert str(got.raw.real_url) == got.url
         assert got.raw.host == got.raw.url.host
-        assert str(got.raw.request_info.real_url) == got.url
     elif site.driver.name == "requests":
         assert got.raw.request.body == b"work"
     else:
@@ -50,7 +49,7 @@ def test_no_address(site: Site) -> None:
     got = site.session().get("/a")
     with pytest.raises(site.driver.errors.status) as refused:
         got.check()
-    shown = [repr(got.raw), str(refused.value), repr(refused.value), *map(repr, (got.headers, got.asked_headers))]
+    shown = [repr(got.raw), str(refused.value), *map(repr, (got.headers, got.asked_headers))]
     shown += [got.url, got.asked_url, *(step.url for step in got.history)]
     assert not [text for text in shown if "127.0.0.1" in text]
 

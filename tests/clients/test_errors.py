@@ -3,7 +3,6 @@
 import socket
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -26,29 +25,9 @@ from tests.clients.conduct import (
 from tests.clients.drivers.common import Times
 from tests.clients.preserves import ALL, HTTPX, balanced_only, only, preserves
 from tests.clients.replica import Conduct, Peer, Request
-from tests.clients.site import SERVICE, Site
+from tests.clients.site import SERVICE, Address, Site
 
 SHORT = Times(connect=0.1, read=0.1, pool=0.1)
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where no replica is."""
-
-    port: int
-    scheme: str = "http"
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-
-@pytest.fixture
-def closed() -> Iterator[Address]:
-    """A port that nobody else gets, and where nobody listens."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield Address(bound.getsockname()[1])
 
 
 @pytest.fixture

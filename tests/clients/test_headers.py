@@ -76,8 +76,8 @@ def test_head(site: Site) -> None:
 
 
 @preserves("Expect: 100-continue waits for the replica", ("aiohttp",))
-@pytest.mark.parametrize("body", [b"work", b""])
-def test_continue(site: Site, body: bytes) -> None:
+@pytest.mark.parametrize("work", [b"work", b""])
+def test_continue(site: Site, work: bytes) -> None:
     early: list[bytes] = []
 
     def asks(peer: Peer, request: Request) -> None:
@@ -90,9 +90,9 @@ def test_continue(site: Site, body: bytes) -> None:
         informs(b"HTTP/1.1 100 Continue\r\n\r\n", answer(200, b"done"))(peer, request)
 
     site.replica.on("/a", asks)
-    got = site.session().post("/a", content=body, expect100=True)
+    got = site.session().post("/a", content=work, expect100=True)
     assert (got.status, got.content) == (200, b"done")
-    assert (early, site.replica.last.body) == ([b""], body)
+    assert (early, site.replica.last.body) == ([b""], work)
     assert site.replica.last.get("Expect").lower() == "100-continue"
 
 

@@ -94,7 +94,7 @@ class Aiohttp(Driver):
             url=str(response.url),
             headers=[(name.decode(), value.decode("latin-1")) for name, value in response.raw_headers],
             asked_method=response.request_info.method,
-            asked_url=str(response.request_info.url),
+            asked_url=str(response.request_info.real_url),
             asked_headers=response.request_info.headers,
             cookies={name: morsel.value for name, morsel in response.cookies.items()},
             history=[self.view(each, wait) for each in response.history],
