@@ -156,4 +156,5 @@ PRESERVED: dict[str, dict[str, str]] = {
     "the certificate is verified for the service's name": {},
     "a certificate of another name is refused, also where another service has a connection open": {},
     "a certificate that nobody vouches for is refused": {},
+    "a certificate of the client's own is presented": {},
 }

@@ -61,10 +61,12 @@ class Peer:
 
     Attributes:
         open: whether another request may follow.
+        over: set when the connection has ended, whoever ended it.
     """
 
     def __init__(self, connection: socket.socket, number: int) -> None:
         self.socket, self.number, self.open = connection, number, True
+        self.over = threading.Event()
         self._buffer = b""
 
     def hear(self) -> Request | None:
@@ -231,6 +233,7 @@ class Replica:
             pass
         finally:
             peer.socket.close()
+            peer.over.set()
 
     def _conduct(self, request: Request) -> Conduct:
         with self._lock:

@@ -21,8 +21,8 @@ def test_stored_and_sent(site: Site) -> None:
     site.replica.on("/b", answer(200, b"", "Set-Cookie: second=2; Path=/", "Set-Cookie: third=3"))
     session = site.session()
     got = session.get("/a")
-    assert got.cookies == {"second": "2", "third": "3"}
-    assert got.history[0].cookies == {"first": "1"}
+    assert got.cookies() == {"second": "2", "third": "3"}
+    assert got.history[0].cookies() == {"first": "1"}
     session.get("/c")
     assert [sent(request) for request in site.replica.requests] == [
         {},

@@ -1,6 +1,7 @@
 """Every client seen the same way, so that one test can hold for all of them."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -39,7 +40,7 @@ class Answer:
     asked_method: str
     asked_url: str
     asked_headers: Mapping[str, str]
-    cookies: dict[str, str]
+    cookies: Callable[[], dict[str, str]]
     history: list["Answer"]
     text: Callable[[], str]
     json: Callable[[], Any]
@@ -88,7 +89,10 @@ class Driver:
     response: type
 
     def make(self, balancer: Balancer | None, **own: Any) -> Any:
-        """The client's session; `own` are the client's options, but ``trust``: an SSL context."""
+        """The client's session; `own` are its options, but for ``trust``, ``certificate`` and ``limit``.
+
+        ``trust`` is a file of certificates, or False: trust everybody; ``certificate`` a file with one's own.
+        """
         raise NotImplementedError
 
     def options(self, **options: Any) -> dict[str, Any]:
@@ -121,6 +125,18 @@ class Driver:
     def url(self, url: str) -> Any:
         """The url as the client takes it to be final, every byte of it."""
         return url
+
+
+def tls(trust: str | bool | None, certificate: str | None) -> ssl.SSLContext:
+    """For clients that take a context. Not the system's certificates: to load them takes longer than most tests."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if trust is False:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    elif trust:
+        context.load_verify_locations(trust)
+    if certificate:
+        context.load_cert_chain(certificate)
+    return context
 
 
 @dataclass

@@ -10,7 +10,7 @@ import aiohttp
 import yarl
 
 from balancemw import Balancer
-from tests.clients.drivers.common import Answer, Driver, Errors, Times
+from tests.clients.drivers.common import Answer, Driver, Errors, Times, tls
 
 
 class Aiohttp(Driver):
@@ -38,7 +38,7 @@ class Aiohttp(Driver):
     )
 
     def make(self, balancer: Balancer | None, **own: Any) -> Any:
-        trust, limit = own.pop("trust", True), own.pop("limit", 100)
+        trust, limit = tls(own.pop("trust", None), own.pop("certificate", None)), own.pop("limit", 100)
         if balancer is not None:
             from balancemw_aiohttp import balance
 
@@ -96,7 +96,7 @@ class Aiohttp(Driver):
             asked_method=response.request_info.method,
             asked_url=str(response.request_info.real_url),
             asked_headers=response.request_info.headers,
-            cookies={name: morsel.value for name, morsel in response.cookies.items()},
+            cookies=lambda: {name: morsel.value for name, morsel in response.cookies.items()},
             history=[self.view(each, wait) for each in response.history],
             text=lambda: wait(response.text()),
             json=lambda: wait(response.json()),

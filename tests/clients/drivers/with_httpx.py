@@ -1,14 +1,11 @@
 """httpx and httpx2, sync and async."""
 
 import json
-import ssl
 from collections.abc import Callable
 from typing import Any
 
 from balancemw import Balancer
-from tests.clients.drivers.common import Answer, Driver, Errors, Times
-
-NO_TRUST = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # to load the system's certificates takes longer than most tests
+from tests.clients.drivers.common import Answer, Driver, Errors, Times, tls
 
 
 class Httpx(Driver):
@@ -37,7 +34,7 @@ class Httpx(Driver):
         )
 
     def make(self, balancer: Balancer | None, **own: Any) -> Any:
-        inner = {"verify": own.pop("trust", NO_TRUST)}
+        inner: dict[str, Any] = {"verify": tls(own.pop("trust", None), own.pop("certificate", None))}
         if "limit" in own:
             limit = own.pop("limit")
             inner["limits"] = self.module.Limits(max_connections=limit, max_keepalive_connections=limit)
@@ -90,7 +87,7 @@ class Httpx(Driver):
             asked_method=response.request.method,
             asked_url=str(response.request.url),
             asked_headers=response.request.headers,
-            cookies=dict(response.cookies),
+            cookies=lambda: dict(response.cookies),
             history=[self.view(each, wait) for each in response.history],
             text=lambda: response.text,
             json=response.json,

@@ -35,8 +35,8 @@ class Requests(Driver):
 
     def make(self, balancer: Balancer | None, **own: Any) -> Any:
         session = requests.Session()
-        own.pop("trust", None)
-        own.pop("limit", None)
+        session.verify = own.pop("trust", True)
+        session.cert = own.pop("certificate", None)
         for name, value in own.items():
             setattr(session, name, value)
         if balancer is not None:
@@ -82,7 +82,7 @@ class Requests(Driver):
             asked_method=response.request.method,
             asked_url=response.request.url,
             asked_headers=response.request.headers,
-            cookies=dict(response.cookies),
+            cookies=lambda: dict(response.cookies),
             history=[self.view(each, wait) for each in response.history],
             text=lambda: response.text,
             json=response.json,
