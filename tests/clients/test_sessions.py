@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import pickle
+import socket
 import threading
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
@@ -37,13 +38,18 @@ def test_kept_after_a_stream(site: Site) -> None:
 
 @preserves("a connection is used again")
 def test_a_connection_that_the_replica_has_closed_meanwhile(site: Site) -> None:
+    closed = threading.Event()
+
     def last_one(peer: Peer, request: Request) -> None:
         answer(200, b"last")(peer, request)
-        peer.finish()  # without having said so
+        peer.socket.shutdown(socket.SHUT_WR)  # without having said so
+        closed.set()
+        peer.finish()
 
     site.replica.on("/a", last_one)
     session = site.session()
     assert session.get("/a").content == b"last"
+    assert closed.wait(20)
     assert session.get("/b").content == b"ok"
     assert [request.path for request in site.replica.requests] == ["/a", "/b"]
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +18,10 @@ class Times(NamedTuple):
     read: float | None = 20.0
     total: float | None = None
     pool: float | None = 20.0
+
+
+DEFAULTS: dict[str, Any] = {"times": Times(), "follow": True}
+Call = tuple[str, Any, dict[str, Any]]
 
 
 @dataclass
@@ -163,7 +167,7 @@ class Session:
 
     def request(self, method: str, url: Any, **options: Any) -> Answer:
         """Send a request and read the whole answer; a url that begins with a slash is below `base`."""
-        own = self.driver.options(**{"times": Times(), "follow": True, **options})
+        own = self.driver.options(**{**DEFAULTS, **options})
         if self.runner is None:
             response, content = self._whole(method, url, own)
         else:
@@ -178,50 +182,66 @@ class Session:
     def post(self, url: Any, **options: Any) -> Answer:
         return self.request("POST", url, **options)
 
-    def _whole(self, method: str, url: Any, own: dict[str, Any]) -> tuple[Any, bytes]:
+    def _whole(self, method: str, url: Any, own: dict[str, Any], unread: bool = False) -> tuple[Any, bytes]:
         response = self.driver.send(self.raw, method, self.place(url), own)
         try:
-            return response, self.driver.read(response)
+            return response, b"" if unread else self.driver.read(response)
         finally:
             self.driver.close(response)
 
-    async def _whole_async(self, method: str, url: Any, own: dict[str, Any]) -> tuple[Any, bytes]:
+    async def _whole_async(self, method: str, url: Any, own: dict[str, Any], unread: bool = False) -> tuple[Any, bytes]:
         response = await self.driver.send(self.raw, method, self.place(url), own)
         try:
-            return response, await self.driver.read(response)
+            return response, b"" if unread else await self.driver.read(response)
         finally:
             await self.driver.close(response)
 
     @contextmanager
     def stream(self, method: str, url: Any, **options: Any) -> Iterator["Stream"]:
         """Send a request and leave the body to be read."""
-        own = self.driver.options(**{"times": Times(), "follow": True, **options})
+        own = self.driver.options(**{**DEFAULTS, **options})
         response = self.wait(self.driver.send(self.raw, method, self.place(url), own))
         try:
             yield Stream(self, response)
         finally:
             self.wait(self.driver.close(response))
 
-    def together(self, *calls: tuple[str, str, dict[str, Any]]) -> list[Any]:
-        """All at once: the bodies of the answers, or the exceptions."""
-        options = [self.driver.options(**{"times": Times(), "follow": True, **each}) for _, _, each in calls]
+    def together(self, *calls: Call, workers: int = 0) -> list[Any]:
+        """All at once, or as many as there are workers: the bodies of the answers, or the exceptions.
+
+        A call is a method, a url and options; ``unread``: close the answer without reading it.
+        """
+        workers = workers or len(calls)
         if self.runner is None:
+            with ThreadPoolExecutor(workers) as threads:
+                return list(threads.map(self._outcome, calls))
+        return self.runner.run(self._outcomes(calls, workers))
 
-            def one(call: tuple[str, str, dict[str, Any]], own: dict[str, Any]) -> Any:
+    def _outcome(self, call: Call) -> Any:
+        method, url, options = call
+        unread = options.pop("unread", False)
+        try:
+            return self._whole(method, url, self.driver.options(**{**DEFAULTS, **options}), unread)[1]
+        except Exception as error:
+            return error
+
+    async def _outcomes(self, calls: Sequence[Call], workers: int) -> list[Any]:
+        outcomes: list[Any] = [None] * len(calls)
+        left = iter(enumerate(calls))
+
+        async def work() -> None:
+            for number, (method, url, options) in left:
+                unread = options.pop("unread", False)
+                own = self.driver.options(**{**DEFAULTS, **options})
                 try:
-                    return self._whole(call[0], call[1], own)[1]
+                    outcomes[number] = (await self._whole_async(method, url, own, unread))[1]
                 except Exception as error:
-                    return error
+                    outcomes[number] = error
 
-            with ThreadPoolExecutor(len(calls)) as threads:
-                return list(threads.map(one, calls, options))
-
-        async def gather() -> list[Any]:
-            whole = [self._whole_async(call[0], call[1], own) for call, own in zip(calls, options, strict=True)]
-            results = await asyncio.gather(*whole, return_exceptions=True)
-            return [result if isinstance(result, BaseException) else result[1] for result in results]
-
-        return self.runner.run(gather())
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(workers):
+                tasks.create_task(work())
+        return outcomes
 
     def close(self) -> None:
         self.wait(self.driver.shut(self.raw))
