@@ -123,7 +123,7 @@ def cancelling(session: Any, site: Site, reached: Callable[[], bool]) -> BaseExc
         (result,) = await asyncio.gather(task, return_exceptions=True)
         return result if isinstance(result, BaseException) else None
 
-    return session.runner.run(run())
+    return session.wait(run())
 
 
 @preserves("a call that is cancelled ends at once, and nothing is sent after it", ASYNC)

@@ -5,6 +5,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -160,7 +161,7 @@ class Session:
         async def outcome() -> Any:
             return await value
 
-        return self.runner.run(outcome())
+        return self.runner.run(outcome(), context=copy_context())
 
     def place(self, url: Any) -> Any:
         return self.base + url if isinstance(url, str) and url.startswith("/") else url
@@ -171,7 +172,7 @@ class Session:
         if self.runner is None:
             response, content = self._whole(method, url, own)
         else:
-            response, content = self.runner.run(self._whole_async(method, url, own))
+            response, content = self.wait(self._whole_async(method, url, own))
         answer = self.driver.view(response, self.wait)
         answer.content = content
         return answer
@@ -215,7 +216,7 @@ class Session:
         if self.runner is None:
             with ThreadPoolExecutor(workers) as threads:
                 return list(threads.map(self._outcome, calls))
-        return self.runner.run(self._outcomes(calls, workers))
+        return self.wait(self._outcomes(calls, workers))
 
     def _outcome(self, call: Call) -> Any:
         method, url, options = call
