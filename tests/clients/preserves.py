@@ -14,7 +14,7 @@ HTTPX = tuple(name for name in ALL if name.startswith("httpx"))
 SYNC = tuple(name for name in ALL if not DRIVERS[name].asynchronous)
 ASYNC = tuple(name for name in ALL if DRIVERS[name].asynchronous)
 
-BALANCED: tuple[str, ...] = ("aiohttp",)
+BALANCED: tuple[str, ...] = ALL
 
 
 def preserves(line: str, clients: Iterable[str] = ()) -> Callable[[Any], Any]:
@@ -78,7 +78,7 @@ PRESERVED: dict[str, dict[str, str]] = {
     "headers of the session and of the request are merged as ever": {},
     "an answer to HEAD has headers and no body": {},
     "Expect: 100-continue waits for the replica": _not("sends the body without waiting", "requests", *HTTPX),
-    "early hints are passed over": _not("takes 103 for the answer", "requests"),
+    "answers that are not final are passed over": {},
     # answers
     "the response is of the client's own class": {},
     "status, reason, header order, case and duplicates are as the replica sent them": {},

@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import aiohttp
@@ -144,7 +145,8 @@ BROKEN = {
 def test_broken_off(site: Site, how: str, method: str) -> None:
     site.replica.on("/a", BROKEN[how])
     session = site.session()
-    with pytest.raises(site.driver.errors.broken_body):
+    noticed = site.driver.counts_bytes or how != "short"
+    with pytest.raises(site.driver.errors.broken_body) if noticed else nullcontext():
         session.request(method, "/a")
     assert len(site.replica.requests) == 1
     assert session.get("/b").content == b"ok"
@@ -177,7 +179,7 @@ def test_not_zipped(site: Site) -> None:
 
 @only(*ALL)
 @balanced_only
-@pytest.mark.parametrize("conduct", [breaks_off, breaks_off_with_a_reset, BROKEN["a chunk"]])
+@pytest.mark.parametrize("conduct", [breaks_off_with_a_reset, BROKEN["a chunk"], BROKEN["between chunks"]])
 def test_a_body_that_breaks_off_counts_against_the_node(site: Site, conduct: Conduct) -> None:
     site.replica.on("/a", conduct)
     balancer = site.balancer()

@@ -107,7 +107,16 @@ def test_a_final_answer_instead(site: Site) -> None:
     assert (got.status, got.content, len(site.replica.requests)) == (417, b"no", 1)
 
 
-@preserves("early hints are passed over", ("aiohttp", *HTTPX))
+@preserves("answers that are not final are passed over")
+def test_continue_that_nobody_asked_for(site: Site) -> None:
+    site.replica.on("/a", informs(b"HTTP/1.1 100 Continue\r\n\r\n", answer(200, b"done")))
+    session = site.session()
+    assert session.post("/a", content=b"work").content == b"done"
+    assert session.get("/b").content == b"ok"
+    assert {request.connection for request in site.replica.requests} == {1}
+
+
+@preserves("answers that are not final are passed over", ("aiohttp", *HTTPX))  # requests takes 103 for the answer
 def test_early_hints(site: Site) -> None:
     hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"
     site.replica.on("/a", informs(hints + hints, answer(200, b"done", "X-A: 1")))

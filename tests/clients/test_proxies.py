@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from tests.clients.conduct import answer
-from tests.clients.preserves import balanced_only, preserves
+from tests.clients.preserves import HTTPX, balanced_only, preserves
 from tests.clients.replica import Replica, serving
-from tests.clients.site import Site
+from tests.clients.site import SERVICE, Site
 
 LINE = "proxies of the environment are never used for a service, and for others as ever"
 
@@ -22,6 +22,9 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Replica]:
 
 
 def trusting(site: Site) -> dict[str, Any]:
+    """A transport that is given to httpx replaces proxies altogether, unless it is mounted for some hosts."""
+    if site.driver.name in HTTPX:
+        return {"mounted": SERVICE}
     return {"trust_env": True} if site.driver.name == "aiohttp" else {}
 
 
@@ -31,6 +34,8 @@ def test_not_for_a_service(site: Site, proxy: Replica) -> None:
     session = site.session(**trusting(site))
     assert session.get("/a").content == b"ok"
     assert session.get("http://INVENTORY:8080/a").content == b"ok"
+    with site.opened(**({"trust_env": True} if site.driver.name == "aiohttp" else {})) as another:
+        assert another.get("/a").content == b"ok"
     assert site.replica.last.target == "/a"
     assert proxy.requests == []
 

@@ -13,7 +13,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.clients.conduct import answer, depending
+from balancemw import balancer as process
+from tests.clients.conduct import answer, depending, says
 from tests.clients.preserves import ASYNC, HTTPX, SYNC, preserves
 from tests.clients.replica import Peer, Request
 from tests.clients.site import SERVICE, Site
@@ -61,6 +62,14 @@ def test_not_kept(site: Site) -> None:
     for _ in range(3):
         assert session.get("/a").content == b"ok"
     assert [request.connection for request in site.replica.requests] == [1, 2, 3]
+
+
+@preserves("a connection is not used again when the replica says so")
+def test_an_old_server(site: Site) -> None:
+    site.replica.on("*", says(b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nold"))
+    session = site.session()
+    assert [session.get("/a").content for _ in range(2)] == [b"old"] * 2
+    assert [request.connection for request in site.replica.requests] == [1, 2]
 
 
 def echoes(request: Request) -> Any:
@@ -153,9 +162,11 @@ def test_loops_at_once(site: Site) -> None:
 
 @preserves("a session can be pickled and copied", ("requests",))
 @pytest.mark.parametrize("how", [copy.copy, copy.deepcopy, lambda session: pickle.loads(pickle.dumps(session))])
-def test_copied(site: Site, how: Any) -> None:
+def test_copied(site: Site, how: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a session is unpickled, it takes the balancer that it finds there."""
     site.replica.on("/a", answer(200, b"first", "Set-Cookie: a=1"))
     session = site.session()
+    monkeypatch.setattr(process._process, "balancer", site.balancer())
     session.raw.headers["X-A"] = "1"
     session.get("/a")
     with how(session.raw) as copied:

@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 from tests.clients.conduct import answer
-from tests.clients.preserves import HTTPX, preserves
+from tests.clients.preserves import HTTPX, only, preserves
 from tests.clients.replica import Replica, serving
 from tests.clients.site import SERVICE, Site
 
@@ -116,6 +116,15 @@ def test_unless_nobody_cares(site: Site) -> None:
         of_request = {"aiohttp": {"ssl": False}, "requests": {"verify": False}}.get(site.driver.name, {})
         session = site.session(**of_session)
         assert session.get(site.url_of(SERVICE, server.replica) + "/a", **of_request).content == b"ok"
+
+
+@preserves("the certificate is verified for the service's name")
+@only("requests")
+def test_a_bundle_of_the_environment(site: Site, bundle: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", bundle)
+    with secure(SERVICE) as server:
+        site.serve(SERVICE, server.replica)
+        assert site.session().get(site.url_of(SERVICE, server.replica) + "/a").content == b"ok"
 
 
 @preserves("a certificate of the client's own is presented")

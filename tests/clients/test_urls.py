@@ -42,7 +42,7 @@ def test_a_node_may_have_a_path_of_its_own(site: Site) -> None:
 def test_parameters(site: Site) -> None:
     session = site.session()
     answer = session.get("/a", params={"q": "a b&c", "n": "1"})
-    assert site.replica.last.target == "/a?q=a+b%26c&n=1"
+    assert site.replica.last.target.replace("%20", "+") == "/a?q=a+b%26c&n=1"
     assert answer.url == site.base + site.replica.last.target
 
 
@@ -73,9 +73,10 @@ def test_upper_case(site: Site) -> None:
 def test_a_port(site: Site, port: int) -> None:
     answer = site.session().get(f"http://{SERVICE}:{port}/a")
     assert (answer.status, site.replica.last.target) == (200, "/a")
-    shown = "" if port == 80 and site.driver.name != "requests" else f":{port}"
+    told = "" if port == 80 else f":{port}"
+    shown = f":{port}" if site.driver.name == "requests" else told
     assert answer.url == f"http://{SERVICE}{shown}/a"
-    assert site.replica.last.get("Host") == SERVICE + shown
+    assert site.replica.last.get("Host") == SERVICE + told
 
 
 @preserves("a host that only looks like a service is left alone")

@@ -22,7 +22,7 @@ EXCHANGES: dict[str, Callable[[Session, str], object]] = {
     "parameters": lambda session, base: session.get(base + "/a%2Fb", params={"q": "a b&c", "n": "1"}),
     "bytes": lambda session, base: session.post(base + "/a", content=b"work"),
     "nothing": lambda session, base: session.post(base + "/a"),
-    "text": lambda session, base: session.request("PUT", base + "/a", content="grün"),
+    "text": lambda session, base: session.request("PUT", base + "/a", content="green"),
     "json": lambda session, base: session.post(base + "/a", json={"price": "42 €"}),
     "form": lambda session, base: session.post(base + "/a", data={"name": "joe", "q": "a b&c"}),
     "delete": lambda session, base: session.request("DELETE", base + "/a"),

@@ -86,17 +86,20 @@ class Driver:
         name: for people.
         asynchronous: its calls are awaited.
         errors: its exceptions.
+        counts_bytes: it notices when there are fewer of them than was said.
     """
 
     name: str
     asynchronous: bool
+    counts_bytes = True
     errors: Errors
     response: type
 
     def make(self, balancer: Balancer | None, **own: Any) -> Any:
-        """The client's session; `own` are its options, but for ``trust``, ``certificate`` and ``limit``.
+        """The client's session; `own` are its options, and some that all have.
 
-        ``trust`` is a file of certificates, or False: trust everybody; ``certificate`` a file with one's own.
+        ``trust`` is a file of certificates, or False: trust everybody; ``certificate`` a file with one's own; ``limit``
+        the number of connections; ``mounted`` the only host that is balanced, where the client knows such a thing.
         """
         raise NotImplementedError
 
@@ -124,7 +127,8 @@ class Driver:
     def shut(self, raw: Any) -> Any:
         raise NotImplementedError
 
-    def view(self, response: Any, wait: Callable[[Any], Any]) -> Answer:
+    def view(self, response: Any, wait: Callable[[Any], Any], *, step: bool = False) -> Answer:
+        """What there is to see of a response; `step`: it was on the way to another."""
         raise NotImplementedError
 
     def url(self, url: str) -> Any:

@@ -10,6 +10,7 @@ import aiohttp
 import yarl
 
 from balancemw import Balancer
+from balancemw_aiohttp import balance
 from tests.clients.drivers.common import Answer, Driver, Errors, Times, tls
 
 
@@ -40,8 +41,6 @@ class Aiohttp(Driver):
     def make(self, balancer: Balancer | None, **own: Any) -> Any:
         trust, limit = tls(own.pop("trust", None), own.pop("certificate", None)), own.pop("limit", 100)
         if balancer is not None:
-            from balancemw_aiohttp import balance
-
             own["middlewares"] = (*own.get("middlewares", ()), balance(balancer))
 
         async def session() -> aiohttp.ClientSession:
@@ -86,7 +85,7 @@ class Aiohttp(Driver):
         await raw.close()
         await asyncio.sleep(0)
 
-    def view(self, response: Any, wait: Callable[[Any], Any]) -> Answer:
+    def view(self, response: Any, wait: Callable[[Any], Any], *, step: bool = False) -> Answer:
         return Answer(
             raw=response,
             status=response.status,
@@ -97,7 +96,7 @@ class Aiohttp(Driver):
             asked_url=str(response.request_info.real_url),
             asked_headers=response.request_info.headers,
             cookies=lambda: {name: morsel.value for name, morsel in response.cookies.items()},
-            history=[self.view(each, wait) for each in response.history],
+            history=[] if step else [self.view(each, wait, step=True) for each in response.history],
             text=lambda: wait(response.text()),
             json=lambda: wait(response.json()),
             check=response.raise_for_status,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from balancemw import Balancer
+from balancemw_httpx import AsyncBalancedTransport, BalancedTransport
 from tests.clients.drivers.common import Answer, Driver, Errors, Times, tls
 
 
@@ -39,14 +40,13 @@ class Httpx(Driver):
             limit = own.pop("limit")
             inner["limits"] = self.module.Limits(max_connections=limit, max_keepalive_connections=limit)
         client = self.module.AsyncClient if self.asynchronous else self.module.Client
-        if balancer is not None:
-            import balancemw_httpx
-
-            balanced = (
-                balancemw_httpx.AsyncBalancedTransport if self.asynchronous else balancemw_httpx.BalancedTransport
-            )
-            return client(transport=balanced(balancer, **inner), **own)
-        return client(**inner, **own)
+        mounted = own.pop("mounted", None)
+        if balancer is None:
+            return client(**inner, **own)
+        balanced = AsyncBalancedTransport if self.asynchronous else BalancedTransport
+        if mounted:
+            return client(mounts={f"all://{mounted}": balanced(balancer, **inner)}, **inner, **own)
+        return client(transport=balanced(balancer, **inner), **own)
 
     def options(self, **options: Any) -> dict[str, Any]:
         times: Times | None = options.pop("times")
@@ -77,7 +77,7 @@ class Httpx(Driver):
     def shut(self, raw: Any) -> Any:
         return raw.aclose() if self.asynchronous else raw.close()
 
-    def view(self, response: Any, wait: Callable[[Any], Any]) -> Answer:
+    def view(self, response: Any, wait: Callable[[Any], Any], *, step: bool = False) -> Answer:
         return Answer(
             raw=response,
             status=response.status_code,
@@ -88,7 +88,7 @@ class Httpx(Driver):
             asked_url=str(response.request.url),
             asked_headers=response.request.headers,
             cookies=lambda: dict(response.cookies),
-            history=[self.view(each, wait) for each in response.history],
+            history=[] if step else [self.view(each, wait, step=True) for each in response.history],
             text=lambda: response.text,
             json=response.json,
             check=response.raise_for_status,

@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import requests
+import urllib3
 
 from balancemw import Balancer
+from balancemw_requests import mount
 from tests.clients.drivers.common import Answer, Driver, Errors, Times
 
 
@@ -13,6 +15,7 @@ class Requests(Driver):
     name = "requests"
     asynchronous = False
     response = requests.Response
+    counts_bytes = not urllib3.__version__.startswith("1.")
     errors = Errors(
         root=requests.RequestException,
         refused=requests.ConnectionError,
@@ -40,8 +43,6 @@ class Requests(Driver):
         for name, value in own.items():
             setattr(session, name, value)
         if balancer is not None:
-            from balancemw_requests import mount
-
             mount(session, balancer)
         return session
 
@@ -72,7 +73,7 @@ class Requests(Driver):
     def shut(self, raw: Any) -> None:
         raw.close()
 
-    def view(self, response: Any, wait: Callable[[Any], Any]) -> Answer:
+    def view(self, response: Any, wait: Callable[[Any], Any], *, step: bool = False) -> Answer:
         return Answer(
             raw=response,
             status=response.status_code,
@@ -83,7 +84,7 @@ class Requests(Driver):
             asked_url=response.request.url,
             asked_headers=response.request.headers,
             cookies=lambda: dict(response.cookies),
-            history=[self.view(each, wait) for each in response.history],
+            history=[] if step else [self.view(each, wait, step=True) for each in response.history],
             text=lambda: response.text,
             json=response.json,
             check=response.raise_for_status,
