@@ -27,7 +27,7 @@ if os.environ["THROUGH"]:
 
 @pytest.fixture
 def httpbin() -> SimpleNamespace:
-    return SimpleNamespace(url=f"http://{NAME}" if os.environ["THROUGH"] else f"http://127.0.0.1:{PORT}")
+    return SimpleNamespace(url=f"http://{NAME if os.environ['THROUGH'] else '127.0.0.1'}:{PORT}")
 
 
 @pytest.fixture
