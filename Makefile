@@ -26,8 +26,8 @@ INSTALL_demo    := --editable '.[demo]'
 INSTALL_test    := --editable '.[all]' --group test
 INSTALL_check   := --editable '.[all]' --group check
 INSTALL_bench   := --editable '.[all]' --group bench
-INSTALL_floors  := --editable '.[requests,httpx]' --group test $(FLOORS)
-INSTALL_urllib3 := --editable '.[requests]' --group test $(URLLIB3)
+INSTALL_floors  := --editable '.[requests,httpx,redis]' --group test $(FLOORS)
+INSTALL_urllib3 := --editable '.[requests,redis]' --group test $(URLLIB3)
 
 # Tests that need one of these are skipped where it is not installed, and say so.
 SERVERS := dnsmasq-base prometheus prometheus-alertmanager
