@@ -18,21 +18,23 @@ VENV   ?= .venv
 APP    ?= starlette
 BIN    := $(VENV)/bin
 
-# The oldest of every client that pyproject.toml allows, with the oldest urllib3 that is still mended.
-FLOORS := aiohttp==3.14.1 requests==2.32.3 urllib3==1.26.20 httpx==0.27.0 httpx2==2.0.0
+# The oldest of every client that pyproject.toml allows. requests may have an older urllib3 still, which bears more.
+FLOORS   := aiohttp==3.14.1 requests==2.32.3 urllib3==2.0.2 httpx==0.27.0 httpx2==2.0.0
+URLLIB3  := requests==2.32.3 urllib3==1.26.20
 ADAPTERS := aiohttp requests httpx
 
 INSTALL_demo     := --editable '.[demo]'
 INSTALL_test     := --editable '.[all]' --group test
 INSTALL_check    := --editable '.[all]' --group check
 INSTALL_bench    := --editable '.[all]' --group bench
-INSTALL_floors   := --editable '.[requests,httpx]' --group test $(FLOORS)
+INSTALL_floors   := --editable '.[requests,httpx,redis]' --group test $(FLOORS)
+INSTALL_urllib3  := --editable '.[requests,redis]' --group test $(URLLIB3)
 INSTALL_upstream := --editable '.[all]' --group upstream
 
 # Tests that need one of these are skipped where it is not installed, and say so.
 SERVERS := dnsmasq-base prometheus prometheus-alertmanager
 
-.PHONY: demo test floors test-floors servers coverage check bench upstream test-upstream clean
+.PHONY: demo test floors test-floors test-urllib3 servers coverage check bench upstream test-upstream clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.ready-demo
@@ -44,9 +46,13 @@ test: $(VENV)/.ready-test
 
 floors:
 	$(MAKE) --no-print-directory test-floors VENV=$(VENV)-floors
+	$(MAKE) --no-print-directory test-urllib3 VENV=$(VENV)-urllib3
 
 test-floors: $(VENV)/.ready-floors
 	$(BIN)/python -m pytest $(wildcard tests/clients $(ADAPTERS:%=tests/adapters/test_%*.py))
+
+test-urllib3: $(VENV)/.ready-urllib3
+	$(BIN)/python -m pytest $(wildcard tests/adapters/test_requests*.py)
 
 servers:
 	@dpkg-query --show $(SERVERS) >/dev/null 2>&1 || { \

@@ -131,8 +131,6 @@ def _release(response: Response) -> None:
             raw.connection.sock.settimeout(_PATIENCE)
         while (data := read(4096, decode_content=False)) and left > 0 and time.monotonic() < until:
             left -= len(data)
-        if not data:
-            raw.release_conn()
     except Exception:
         pass
     raw.close()

@@ -124,6 +124,17 @@ def test_an_answer_that_nobody_keeps_ends_it(begun: bool, busy) -> None:
     assert (in_flight(balancer), state_of(balancer)[0]["calls"]) == (0, 1)
 
 
+@pytest.mark.parametrize("held", ["chunked"], indirect=True)
+def test_parts_that_nobody_asks_for_any_more_end_it(busy) -> None:
+    balancer, session, _ = busy
+    response = get(session)
+    parts = response.iter_content(3)
+    next(parts)
+    parts.close()  # at which urllib3 closes the connection; of other framings it does not
+    assert in_flight(balancer) == 0
+    response.close()
+
+
 def test_what_the_garbage_collector_finds_under_the_pool_s_lock_ends_later(busy) -> None:
     balancer, session, go_on = busy
     response = get(session)

@@ -4,12 +4,13 @@ import os
 import subprocess
 import sys
 
+from tests.adapters.replicas import running
 from tests.adapters.servers import ROOT
 
 
-def run(program: str, *arguments: str) -> list[str]:
+def run(program: str, *arguments: str, **env: str) -> list[str]:
     """The lines that a program prints; it must end well and say nothing to standard error."""
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "adapters")])}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "adapters")]), **env}
     ended = subprocess.run(
         [sys.executable, "-W", "error", f"examples/{program}.py", *arguments],
         cwd=ROOT,
@@ -45,3 +46,10 @@ def test_the_system_heals_itself_of_each_kind_of_fault():
             place = next(index for index in range(place, len(story)) if part in story[index])
     served, _, visits = story[-1].removeprefix("shop      ").partition(" customers")[0].partition(" of ")
     assert int(served) == int(visits) > 0
+
+
+def test_every_client_goes_to_the_replicas():
+    with running(2) as replicas:
+        lines = run("clients", INVENTORY=",".join(replica.url for replica in replicas))
+        assert lines == ["aiohttp 200", "requests 200", "httpx 200", "httpx, async 200"]
+        assert sum(replica.received for replica in replicas) == len(lines)

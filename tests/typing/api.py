@@ -11,6 +11,7 @@ from typing import Any, assert_type
 
 import httpx
 import httpx2
+import requests
 import tenacity
 
 from balancemw import (
@@ -33,6 +34,9 @@ from balancemw import (
     remaining,
 )
 from balancemw_httpx import AsyncBalancedTransport, BalancedTransport, NoNode, TooLate
+from balancemw_requests import BalancedAdapter, mount
+from balancemw_requests import NoNode as RequestsNoNode
+from balancemw_requests import TooLate as RequestsTooLate
 
 settings: Mapping[str, object] = {"services": {"inventory": {"nodes": ["http://a:1"]}}}
 balancer = Balancer(settings, clock=time.monotonic, rng=random.Random(), sleep=time.sleep)
@@ -223,3 +227,14 @@ no_connection: list[type[httpx.ConnectError]] = [NoNode]
 no_connection_2: list[type[httpx2.ConnectError]] = [NoNode]
 too_late: list[type[httpx.TimeoutException]] = [TooLate]
 too_late_2: list[type[httpx2.TimeoutException]] = [TooLate]
+
+
+# -- requests
+
+
+def key_of(request: requests.PreparedRequest) -> str | None:
+    return request.headers.get("X-Id")
+
+
+assert_type(mount(requests.Session(), balancer, key=key_of, pool_maxsize=4), BalancedAdapter)
+requests_errors: list[type[requests.RequestException]] = [RequestsNoNode, RequestsTooLate]
