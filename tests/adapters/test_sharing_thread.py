@@ -51,7 +51,7 @@ def test_nothing_is_started_before_the_first_call(settings: dict[str, Any], tmp_
     balancer = Balancer(settings)
     assert (threads(), list(tmp_path.iterdir())) == ([], [])
     balancer["s"].pick()
-    eventually(lambda: (tmp_path / "state.db").exists())
+    eventually((tmp_path / "state.db").exists)
     balancer.close()
     assert threads() == []
 
