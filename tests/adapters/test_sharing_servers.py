@@ -67,10 +67,18 @@ def test_four_workers_lose_a_replica_as_one(replicas, tmp_path: Path, how: str, 
 def test_four_workers_check_as_one(replicas, tmp_path: Path):
     started: list[Replica] = replicas(2)
     env = settings(tmp_path, started, fall=2)
-    with gunicorn("tests.adapters.flask_app:app", workers=4, env=env) as base, ThreadPoolExecutor(8) as pool:
-        asked = pool.map(lambda _: requests.get(f"{base}/sharing", timeout=PATIENCE).json()["pid"], range(100))
-        assert len(set(asked)) > 1
-        list(pool.map(lambda _: requests.get(f"{base}/sync", timeout=PATIENCE), range(100)))
+    alone = ("--worker-class", "sync")  # one request at a time, so that no worker can take them all
+    with (
+        gunicorn("tests.adapters.flask_app:app", *alone, workers=4, threads=1, env=env) as base,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        asked: set[int] = set()
+
+        def ask(_: int) -> None:
+            requests.get(f"{base}/sync", timeout=PATIENCE)
+            asked.add(requests.get(f"{base}/sharing", timeout=PATIENCE).json()["pid"])
+
+        eventually(lambda: list(pool.map(ask, range(20))) and len(asked) == 4)
         eventually(lambda: started[0].counts()["probe"] > 0)
         before, begin = started[0].counts()["probe"], time.monotonic()
         eventually(lambda: started[0].counts()["probe"] >= before + 5)
