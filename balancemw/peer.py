@@ -18,6 +18,10 @@ class Peer(Load):
         record: what its traffic has shown.
         marks: claims about it, by source.
         fresh_from: calls begun before this time say nothing any more: the node has been judged and readmitted since.
+        eased: the share of its turns that traffic leaves it: 1.0, or less if it is slower than its peers.
+        watched: whether a success has to be looked at, and not only counted: something is, or was of late, held
+            against it.
+        stalled: whether it was ejected for not answering, so that any answer clears it.
         returned_at: when it came back or was added late, while it ramps up; None: at full weight.
         trial_at: when its single trial call was sent, or None.
         open: whether it may be chosen although traffic or a probe is against it.
@@ -27,6 +31,7 @@ class Peer(Load):
     """
 
     __slots__ = (
+        "eased",
         "fresh_from",
         "marks",
         "neutral",
@@ -35,7 +40,9 @@ class Peer(Load):
         "record",
         "rests",
         "returned_at",
+        "stalled",
         "trial_at",
+        "watched",
         "wins",
     )
 
@@ -47,12 +54,21 @@ class Peer(Load):
         self.returned_at: float | None = None
         self.trial_at: float | None = None
         self.open = True
+        self.watched = self.stalled = False
+        self.eased = 1.0
         self.rests = self.wins = self.overloads = self.neutral = 0
 
     @property
     def accused(self) -> bool:
-        """Whether traffic or a probe holds something against it."""
-        return "traffic" in self.marks or "probe" in self.marks
+        """Whether traffic or a probe wants it out. One that is only slow had better be used less."""
+        marks = self.marks  # replaced by other threads at any time
+        mark = marks.get("traffic")
+        return "probe" in marks or (mark is not None and mark.kind != "weight")
+
+    @property
+    def answers(self) -> int:
+        """How many calls `spent` and `squares` are the sums of."""
+        return self.record.calls - self.record.failed + self.cut_short
 
     @property
     def barred(self) -> bool:
@@ -74,20 +90,25 @@ class Peer(Load):
     def begin_anew(self, now: float) -> None:
         """The node is back: what it did before says nothing any more."""
         self.trial_at = None
+        self.stalled = False
         self.fresh_from = now
         self.record.restart(now)
         self.forget()
 
     def put(self, mark: Mark) -> None:
         """Set `mark`, in place of the source's former one."""
-        self.marks = {**self.marks, mark.source: mark}
-        self.weight = self.node.weight * weight_factor(self.marks)
+        self._hold({**self.marks, mark.source: mark})
+        self.watched = True
 
     def drop(self, source: str) -> None:
         """Remove the mark of `source`."""
-        kept = {each: mark for each, mark in self.marks.items() if each != source}
-        self.marks = kept or NO_MARKS
-        self.weight = self.node.weight * weight_factor(kept)
+        self._hold({each: mark for each, mark in self.marks.items() if each != source} or NO_MARKS)
+
+    def _hold(self, marks: Marks) -> None:
+        self.marks = marks
+        self.weight = self.node.weight * weight_factor(marks)
+        mark = marks.get("traffic")
+        self.eased = mark.weight if mark is not None and mark.weight is not None else 1.0
 
     def ramp(self, now: float, window: float, least: float) -> float:
         """The share of its weight that it gets: linear over `window` seconds, from `least`; 1 when it is warm."""
@@ -108,7 +129,7 @@ class Peer(Load):
         if "probe" in self.marks:
             return "trial" if self.open else "down"
         mark = self.marks.get("traffic")
-        if mark is not None:
+        if mark is not None and mark.kind != "weight":
             return "resting" if mark.kind == "resting" else "trial" if self.open or trying else "ejected"
         return "up" if self.returned_at is None else "slow_start"
 

@@ -16,6 +16,7 @@ from balancemw.fault import Fault, Kind
 from balancemw.health import Mark
 from balancemw.node import Node
 from balancemw.peer import Peer
+from balancemw.review import Review
 from balancemw.roster import Roster
 from balancemw.settings import ServiceSettings
 from balancemw.standing import Standing
@@ -52,6 +53,7 @@ class Pool:
         self._housekeeping = housekeeping
         traffic = Traffic(settings.ejection, settings.retry.retry_after_max, rng)
         self._standing = Standing(self.roster, traffic, self._news, self._changed)
+        self._review = Review(self.roster, traffic, self._standing)
         self.lock = Lock()
         self._fast: Picker | None = None  # what chooses, while no call needs more care
         self._failing_open = False
@@ -105,7 +107,7 @@ class Pool:
                 record.roll(now)
             record.calls += 1
             record.consecutive = 0
-            if peer.marks or record.level or peer.rests:
+            if peer.watched:
                 self._standing.credit(peer, started, now)
         finally:
             lock.release()
@@ -208,6 +210,7 @@ class Pool:
         with self.lock:
             if now >= self.budget.edge:
                 self.budget.roll(now)
+            self._review.look(now)
             if now >= self._again:
                 self._standing.expire(now)
                 self._again = self.roster.refresh(now, lambda peer: self.must_wait(peer, now))

@@ -35,9 +35,11 @@ class Standing:
             self.drop(peer, "traffic", now)
             peer.observe(now - started, now)
             self._news.note(peer.node.name, "readmitted", "traffic", f"a call was answered in {now - started:.3f} s")
+        peer.watched = bool(peer.marks or peer.record.level or peer.rests)
 
     def debit(self, peer: Peer, fault: Fault, started: float, now: float) -> None:
         """A call failed."""
+        peer.watched = True
         seconds = round(now - started, 6)
         self._news.note(peer.node.name, "failed", "traffic", fault.reason, fault=fault.kind, seconds=seconds)
         if fault.kind is Kind.OVERLOAD:
@@ -51,7 +53,7 @@ class Standing:
 
     def _blame(self, peer: Peer, fault: Fault, started: float, now: float) -> None:
         peer.record.fail(now, counts=fault.counts)
-        peer.penalize(now - started, now)
+        peer.penalize(now - started, now, answered=fault.answered)
         tier = self._roster.tier_of(peer)
         if tier and tier.may_eject:
             mark = self._traffic.convict(peer, fault, started, now, self._roster.others(peer))
@@ -92,6 +94,11 @@ class Standing:
             return False
         self._update(peer, now, lambda: peer.drop(source))
         return True
+
+    def release(self, peer: Peer, source: str, now: float, reason: str) -> None:
+        """The source withdraws its mark, for a reason."""
+        self.drop(peer, source, now)
+        self._news.note(peer.node.name, "cleared", source, reason)
 
     def up(self, peer: Peer, mark: Mark, now: float) -> None:
         """Someone says that the node is well: that ends their own claim, and an operator overrides the others'."""

@@ -40,6 +40,12 @@ class Traffic:
         reason = offence(peer.record, others, now, self.rules)
         return self._eject(peer, reason, fault, now) if reason else None
 
+    def put_out(self, peer: Peer, reason: str, fault: Fault, now: float) -> Mark:
+        """The mark of a node whose open calls show that it does not answer."""
+        mark = self._eject(peer, reason, fault, now)
+        peer.stalled = True
+        return mark
+
     def _relapse(self, peer: Peer, mark: Mark, fault: Fault, started: float, now: float) -> Mark | None:
         if started < mark.since:
             return None  # a call that was under way when the node was put out
@@ -55,6 +61,7 @@ class Traffic:
         peer.record.level += 1
         peer.record.restart(now)
         peer.returned_at = None
+        peer.stalled = False
         peer.wins = 0
         return Mark("traffic", "ejected", f"{reason} ({fault.reason}); out for {span:.1f} s", now, now + span)
 
@@ -66,6 +73,8 @@ class Traffic:
                 return None
             until = now + self._span(peer, fault)
             return replace(mark, reason=f"{fault.reason} when it was tried", until=until)
+        if mark is not None and mark.kind == "weight":
+            mark = None  # to rest is more than to be slow
         resting = mark is not None and not mark.expired(now)
         if resting and fault.retry_after is None:
             return None  # calls that were under way together tell of one overload, not of many in a row
@@ -85,6 +94,8 @@ class Traffic:
         """Whether a success ends the node's ejection. `desperate`: the pool has no good node, so any success counts."""
         peer.record.calm(now)
         mark = peer.marks.get("traffic")
+        if mark is not None and peer.stalled:
+            return True  # there is the answer for the want of which it was put out
         if mark is not None and started < mark.since:
             return False  # a call that was under way when the mark was set says nothing of the node now
         peer.rests = 0
