@@ -9,14 +9,15 @@ from balancemw.fault import Fault, Kind
 from balancemw.health import Mark
 from balancemw.peer import Peer
 from balancemw.roster import Roster
-from balancemw.silence import fade, silent
+from balancemw.silence import Silence, fade
 from balancemw.slowness import Slowness
 from balancemw.standing import Standing
 from balancemw.tier import Tier
 from balancemw.traffic import Traffic
 
-_PAUSE, _PER_NODE = 0.5, 0.001
-"""Seconds between two reviews, and how much longer for each node: a look at one takes microseconds."""
+_PAUSE, _PER_NODE = 0.4, 0.001
+"""Seconds between two reviews, and how many more for each node, at which a look takes microseconds. It is done on the
+way of a call, as all that a pool does from time to time: every half second, so that must be a little more."""
 
 _NO_ANSWER = Fault(Kind.TIMEOUT, "no answer so far")
 
@@ -34,7 +35,7 @@ class Review:
         self._roster = roster
         self._traffic = traffic
         self._standing = standing
-        self._slowness: dict[int, Slowness] = {}
+        self._by_priority: dict[int, tuple[Silence, Slowness]] = {}
         self._last = self._due = -inf
 
     def look(self, now: float) -> None:
@@ -48,13 +49,15 @@ class Review:
                 self._look_at(tier, elapsed, now)
 
     def _look_at(self, tier: Tier, elapsed: float, now: float) -> None:
-        if tier.may_eject and tier.healthy:
-            for peer, reason in tuple(silent(tier.available, now)):
+        rules = self._traffic.rules
+        priority = tier.everyone[0].node.priority
+        silence, slowness = self._by_priority.setdefault(priority, (Silence(), Slowness(rules.slow)))
+        if rules.consecutive and tier.may_eject and tier.healthy:  # what is silent would fail so often in a row
+            for peer, reason in tuple(silence.silent(tier.available, now)):
                 mark = self._traffic.put_out(peer, reason, _NO_ANSWER, now)
                 self._standing.put(peer, mark, now, "ejected", _NO_ANSWER.kind)
         fade(tier.everyone, elapsed)
-        slowness = self._slowness.setdefault(tier.everyone[0].node.priority, Slowness())
-        for peer, share, reason in tuple(slowness.review(tier.available, now)):
+        for peer, share, reason in tuple(slowness.review(tier.available, now)) if rules.slow else ():
             self._ease(peer, share, reason, now)
 
     def _ease(self, peer: Peer, share: float, reason: str, now: float) -> None:

@@ -14,19 +14,30 @@ SEVERAL = 3
 """Calls that must wait at a node: one or two may be of a kind that takes long."""
 
 LEAST = 1.0
-"""Seconds that they must have waited on average, and no answer come, however quick the service is."""
+"""Seconds that they must have waited, and no answer come, however quick the service is."""
 
 _TIMES_USUAL = 10.0  # of the peers' latency now, open calls included: a dependency that stalls all is nobody's fault
 _TIMES_LONGEST = 2.0  # of the longest answer of late
 _FADES = 300.0  # seconds in which the longest answer loses all but 1/e
 
 
-def silent(peers: Sequence[Peer], now: float) -> Iterator[tuple[Peer, str]]:
-    """Those of `peers`, which are available and of one tier, that have fallen silent, and why that is certain."""
-    for peer in peers:
-        if peer.waiting >= SEVERAL and "traffic" not in peer.marks:
+class Silence:
+    """Listens to the nodes of one tier. Runs under the pool's lock."""
+
+    def __init__(self) -> None:
+        self._since: dict[Peer, float] = {}  # when calls were first seen to wait that have had no answer since
+
+    def silent(self, peers: Sequence[Peer], now: float) -> Iterator[tuple[Peer, str]]:
+        """Those of `peers`, the available ones, that have fallen silent, and why that is certain."""
+        since = {peer: self._since.get(peer, now) for peer in peers if peer.waiting}
+        self._since = {peer: begun if peer.heard_at < begun else now for peer, begun in since.items()}
+        for peer, begun in self._since.items():
+            if peer.waiting < SEVERAL or "traffic" in peer.marks:
+                continue
+            # Calls come all the while, so that half of the time is as long as they have waited on average.
             age, quiet = peer.age(now), now - peer.heard_at
-            if min(age, quiet) >= LEAST and min(age, quiet) >= _patience(peer, peers, now):
+            waited = min(quiet, max(age, min(now - begun, 2.0 * age)))
+            if waited >= LEAST and waited >= _patience(peer, peers, now):
                 heard = f"none for {quiet:.1f} s" if peer.heard_at else "none ever"
                 yield peer, f"{peer.waiting} calls have waited for {age:.1f} s on average, and of answers came {heard}"
 

@@ -18,8 +18,8 @@ LEAST_SHARE = 0.1
 STEP = 0.6
 """What one verdict leaves of a share."""
 
-SLOW, WELL = 2.0, 1.5
-"""Multiples of the others' time: from the one on a node is slow, up to the other it is like its peers."""
+WELL = 0.75
+"""Part of the multiple that makes a node slow up to which it is like its peers. Between the two nothing changes."""
 
 MATTERS = 0.010
 """Seconds by which a slow node must exceed the others: 0.6 ms instead of 0.2 ms is nothing."""
@@ -33,7 +33,7 @@ IN_A_ROW = 3
 ENOUGH = 10
 """Calls of a node that a verdict is based on at least."""
 
-_TOO_MANY = 500  # calls without a verdict after which the case begins anew: it is an old one by then
+_FADES = 0.8  # what each stretch leaves of the evidence that is not enough for a verdict: the node may have changed
 _TYPICAL = 20  # calls of the median node in one stretch: means of fewer are too skewed for their median to be fair
 _SHORTEST, _LONGEST = 1.0, 60.0  # seconds of one stretch; with less traffic than that nobody is judged
 _COMPARED = 3  # nodes in all below which nobody can say which of them is the odd one
@@ -44,25 +44,36 @@ class _Case:
 
     Attributes:
         base: its sums at the beginning of the current stretch: (answers, seconds, squares).
-        calls: answers that count.
+        calls: answers that count; not a whole number where some have faded.
         took, squares: seconds that they took, and the sum of their squares.
         expected: seconds that they would have taken with the others.
         variance: of `took`, if the node were like the others.
         row: verdicts in a row that it is slow.
+        share: what the last verdict left it; it has another one now if somebody else has spoken since.
     """
 
-    __slots__ = ("base", "calls", "expected", "row", "squares", "took", "variance")
+    __slots__ = ("base", "calls", "expected", "row", "share", "squares", "took", "variance")
 
     def __init__(self, base: tuple[int, float, float]) -> None:
         self.base = base
+        self.begin(1.0)
+
+    def begin(self, share: float) -> None:
+        self.share = share
         self.row = 0
         self.reset()
 
     def reset(self) -> None:
-        self.calls = 0
-        self.took = self.squares = self.expected = self.variance = 0.0
+        self.calls = self.took = self.squares = self.expected = self.variance = 0.0
 
-    def verdict(self) -> bool | None:
+    def fade(self) -> None:
+        self.calls *= _FADES
+        self.took *= _FADES
+        self.squares *= _FADES
+        self.expected *= _FADES
+        self.variance *= _FADES
+
+    def verdict(self, multiple: float) -> bool | None:
         """True: it is slow; False: it is like its peers; None: neither is certain.
 
         Of the two spreads, its own and that of its peers, the wider counts: where few calls are expensive, the nodes
@@ -71,17 +82,22 @@ class _Case:
         if self.calls < ENOUGH:
             return None
         more = self.took - self.expected
-        own = _spread((self.calls, self.took, self.squares)) * self.calls / (self.calls - 1)
+        own = _spread((self.calls, self.took, self.squares)) * self.calls / (self.calls - 1.0)
         sure = more >= SURE * sqrt(max(self.variance, own))
-        if self.took >= SLOW * self.expected and more >= MATTERS * self.calls and sure:
+        if self.took >= multiple * self.expected and more >= MATTERS * self.calls and sure:
             return True
-        return False if self.took <= WELL * self.expected or more < MATTERS * self.calls / 2.0 else None
+        return False if self.took <= WELL * multiple * self.expected or more < MATTERS * self.calls / 2.0 else None
 
 
 class Slowness:
-    """Compares the nodes of one tier. Runs under the pool's lock."""
+    """Compares the nodes of one tier. Runs under the pool's lock.
 
-    def __init__(self) -> None:
+    Args:
+        multiple: of the others' time, from which on a node is slow.
+    """
+
+    def __init__(self, multiple: float) -> None:
+        self._multiple = multiple
         self._cases: dict[Peer, _Case] = {}
         self._began = -inf
 
@@ -92,6 +108,9 @@ class Slowness:
         sums = {peer: (peer.answers, peer.spent, peer.squares) for peer in peers}
         cases = {peer: self._cases.get(peer) or _Case(base) for peer, base in sums.items()}
         self._cases = cases
+        for peer, case in cases.items():
+            if peer.eased != case.share:
+                case.begin(peer.eased)
         counts = sorted(base[0] - cases[peer].base[0] for peer, base in sums.items())
         if counts and counts[len(counts) // 2] < _TYPICAL and now - self._began < _LONGEST:
             return
@@ -101,7 +120,11 @@ class Slowness:
             cases[peer].base = base
         self._compare(stretch)
         for peer, case in cases.items():
-            yield from _judge(peer, case)
+            verdict = case.verdict(self._multiple)
+            if verdict is not None:
+                yield from _conclude(peer, case, verdict)
+            elif case.calls >= ENOUGH:
+                case.fade()
 
     def _compare(self, stretch: dict[Peer, tuple[int, float, float]]) -> None:
         """Enter what each node did in a stretch, and what the others would have done in its place."""
@@ -128,7 +151,7 @@ def _difference(now: tuple[int, float, float], then: tuple[int, float, float]) -
     return now[0] - then[0], now[1] - then[1], now[2] - then[2]
 
 
-def _spread(each: tuple[int, float, float]) -> float:
+def _spread(each: tuple[float, float, float]) -> float:
     """Sum of the squared distances from the node's own mean."""
     calls, took, squares = each
     return max(0.0, squares - took * took / calls) if calls else 0.0
@@ -141,14 +164,9 @@ def _median_without(means: list[float], own: float | None) -> float:
     return rest[middle] if len(rest) % 2 else (rest[middle - 1] + rest[middle]) / 2.0
 
 
-def _judge(peer: Peer, case: _Case) -> Iterator[tuple[Peer, float, str]]:
-    slow, share = case.verdict(), peer.eased
-    if slow is None:
-        if case.calls > _TOO_MANY:
-            case.reset()
-        return
-    own, theirs = case.took / case.calls, case.expected / case.calls
-    reason = f"{case.calls} answers took {own * 1000:.3g} ms on average, its peers' {theirs * 1000:.3g} ms"
+def _conclude(peer: Peer, case: _Case, slow: bool) -> Iterator[tuple[Peer, float, str]]:
+    share, own, theirs = peer.eased, case.took / case.calls, case.expected / case.calls
+    reason = f"{case.calls:.0f} answers took {own * 1000:.3g} ms on average, its peers' {theirs * 1000:.3g} ms"
     case.reset()
     case.row = case.row + 1 if slow else 0
     mark = peer.marks.get("traffic")
@@ -161,4 +179,5 @@ def _judge(peer: Peer, case: _Case) -> Iterator[tuple[Peer, float, str]]:
     else:
         return
     if wanted != share:
+        case.share = wanted
         yield peer, wanted, reason

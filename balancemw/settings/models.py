@@ -31,6 +31,8 @@ from balancemw.settings.probe import Probe
 from balancemw.settings.words import a_list, looks_secret, shown
 from balancemw.strategies import OptionError, resolve
 
+_LEAST_MULTIPLE = 1.5
+
 
 class Conflict(ValueError):
     """Two keys of one section contradict each other.
@@ -67,6 +69,12 @@ class RetrySettings:
     budget_floor: Rate = 10.0
 
 
+def _multiple(value: float) -> float:
+    if 0 < value < _LEAST_MULTIPLE:
+        raise ValueError(f"expected at least {_LEAST_MULTIPLE}, or 0 for off: equal nodes differ that much by chance")
+    return value
+
+
 @dataclass(frozen=True, slots=True, config=STRICT)  # kw_only would hide `base` from the validator of `max`
 class EjectionSettings:
     """When traffic takes a node out of the pool, and for how long.
@@ -79,6 +87,7 @@ class EjectionSettings:
         base: seconds of the first ejection; doubles per relapse.
         max: seconds; cap on an ejection.
         keep: share of the pool that stays in whatever happens, 0..1; at least one node.
+        slow: multiple of the time that its peers take from which on a node loses share by degrees; 0 turns this off.
     """
 
     consecutive: CountOrOff = 5
@@ -88,6 +97,7 @@ class EjectionSettings:
     base: Seconds = 5.0
     max: Seconds = Field(default=300.0, validate_default=True)  # so that a base above the default is told too
     keep: Share = 0.5
+    slow: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False), AfterValidator(_multiple)] = 2.0
 
     @field_validator("max")
     @classmethod

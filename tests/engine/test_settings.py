@@ -65,6 +65,7 @@ def test_defaults_of_a_service():
         "base": 5,
         "max": 300,
         "keep": 0.5,
+        "slow": 2.0,
     }
     assert dataclasses.asdict(found.slow_start) == {"window": 10, "min_weight": 0.1}
 
@@ -129,6 +130,7 @@ def test_every_key_is_taken():
                         "base": 1,
                         "max": 1,
                         "keep": 0,
+                        "slow": 3,
                     },
                     "probe": {
                         "kind": "http",
@@ -164,7 +166,7 @@ def test_every_key_is_taken():
         budget_floor=0,
     )
     assert found.ejection == EjectionSettings(
-        consecutive=0, success_rate=0, min_calls=1, window=0.5, base=1, max=1, keep=0
+        consecutive=0, success_rate=0, min_calls=1, window=0.5, base=1, max=1, keep=0, slow=3
     )
     assert found.probe == ProbeSettings(
         kind="http",

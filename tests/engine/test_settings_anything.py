@@ -100,6 +100,7 @@ COMMON = {
             "base": positive(9),
             "max": st.floats(9, 1e9),
             "keep": SHARE,
+            "slow": st.just(0) | st.floats(1.5, 9),
         },
     ),
     "probe": st.none()
