@@ -92,6 +92,7 @@ def _balanced_sync(
     function: Callable[..., R], known: Terms | Callable[[], Terms], key_rule: Key, method: bool
 ) -> Callable[..., R]:
     fixed = known if isinstance(known, Terms) else None
+    route = getattr(function, "__qualname__", "")
 
     @wraps(function)
     def balanced(*args: Any, **kwargs: Any) -> R:
@@ -108,16 +109,16 @@ def _balanced_sync(
                     result = function(attempt.node, *args, **kwargs)
             except BaseException as error:
                 leave(token)
-                call = call or Call(terms, key, attempt)
+                call = call or Call(terms, key, attempt, route)
                 wait = _after_error(call, attempt, error)
                 if wait is None:
                     raise
             else:
                 BOUND.reset(token)
                 if type(result) in _PLAIN:
-                    terms.pool.succeed(attempt.peer, attempt.started, attempt.clock())
+                    terms.pool.succeed(attempt.peer, attempt.started, attempt.clock(), route)
                     return result
-                call = call or Call(terms, key, attempt)
+                call = call or Call(terms, key, attempt, route)
                 wait = _after_result(call, attempt, result)
                 if wait is None:
                     return result
@@ -133,6 +134,7 @@ def _balanced_async(
     function: Callable[..., Awaitable[R]], known: Terms | Callable[[], Terms], key_rule: Key, method: bool
 ) -> Callable[..., Awaitable[R]]:
     fixed = known if isinstance(known, Terms) else None
+    route = getattr(function, "__qualname__", "")
 
     @wraps(function)
     async def balanced(*args: Any, **kwargs: Any) -> R:
@@ -152,7 +154,7 @@ def _balanced_async(
                 leave(token)
                 timed_out = timer is not None and timer.end(error)
                 raised = timeout_of(error) if timed_out else error
-                call = call or Call(terms, key, attempt)
+                call = call or Call(terms, key, attempt, route)
                 wait = _after_error(call, attempt, raised)
                 if wait is None:
                     if timed_out:
@@ -163,9 +165,9 @@ def _balanced_async(
                 if timer is not None:
                     timer.end()
                 if type(result) in _PLAIN:
-                    terms.pool.succeed(attempt.peer, attempt.started, attempt.clock())
+                    terms.pool.succeed(attempt.peer, attempt.started, attempt.clock(), route)
                     return result
-                call = call or Call(terms, key, attempt)
+                call = call or Call(terms, key, attempt, route)
                 wait = _after_result(call, attempt, result)
                 if wait is None:
                     return result

@@ -34,7 +34,7 @@ class Event:
         node: ``host:port``, or None where it concerns the whole pool.
         event: what happened: ``failed``, ``ejected``, ``resting``, ``trial``, ``readmitted``, ``down``,
             ``drain``, ``weight``, ``up``, ``cleared``, ``expired``, ``fail_open``, ``fail_open_ended``,
-            ``budget_exhausted``, ``probe_unproven``, ``probe_proven``, ``added`` or ``removed``.
+            ``budget_exhausted``, ``spared``, ``probe_unproven``, ``probe_proven``, ``added`` or ``removed``.
         source: who says so: ``traffic``, ``probe``, ``operator``, ``alert``, ``discovery``, ``self``, or ``pool``.
         fault: the kind of fault behind it, or None.
         reason: the same in words.

@@ -17,6 +17,7 @@ from balancemw.errors import BalanceError, DeadlineExceeded, NoNodeAvailable
 from balancemw.fault import Fault, Kind, classify
 from balancemw.inbound import ATTEMPT_COUNT
 from balancemw.node import Node
+from balancemw.routes import ANY
 from balancemw.service import Service, Wishes
 
 TIMEOUT_MS = "x-request-timeout-ms"
@@ -95,6 +96,14 @@ def milliseconds(attempt: Try, granted: str | None = None) -> str | None:
     return str(left)
 
 
+def route_of(path: str) -> str:
+    """What a request counts as where failures of one route are told from those of a node: its first segment.
+
+    ``/stock/1`` and ``/stock/2`` are one route. `path` as on the wire, with or without a query.
+    """
+    return path.split("?", 1)[0].split("/", 2)[1] if path.startswith("/") else ANY
+
+
 class Exchange:
     """One request, and its tries until there is an answer. Not shared between threads or tasks, but for its end.
 
@@ -103,20 +112,39 @@ class Exchange:
         terms: on which terms, of the destination.
         key: for strategies that go by key.
         attempt: its first try, where that was made already.
+        route: of the request, see `route_of`.
 
     Attributes:
         attempt: the try under way, or the one whose answer is being read.
         number: how many tries have begun.
     """
 
-    __slots__ = ("_call", "_destination", "_key", "_open", "_outer", "_streaming", "_terms", "attempt", "number")
+    __slots__ = (
+        "_call",
+        "_destination",
+        "_key",
+        "_open",
+        "_outer",
+        "_route",
+        "_streaming",
+        "_terms",
+        "attempt",
+        "number",
+    )
 
     attempt: Try
 
     def __init__(
-        self, destination: Destination, terms: Terms, key: str | None = None, attempt: Try | None = None
+        self,
+        destination: Destination,
+        terms: Terms,
+        key: str | None = None,
+        attempt: Try | None = None,
+        *,
+        route: str = ANY,
     ) -> None:
         self.number = 0
+        self._route = route
         self._destination = destination
         self._terms = terms
         self._key = key
@@ -221,7 +249,7 @@ class Exchange:
         if self._streaming:
             self._terms.pool.hang_up(attempt.peer)
         else:
-            self._terms.pool.succeed(attempt.peer, attempt.started, attempt.clock())
+            self._terms.pool.succeed(attempt.peer, attempt.started, attempt.clock(), self._route)
 
     def break_off(self, error: BaseException) -> None:
         """The body of the answer did not come to its end. May be told twice, and from any thread."""
@@ -233,12 +261,12 @@ class Exchange:
             self._terms.pool.hang_up(attempt.peer)
             return
         fault = classify(None, error) or Fault(Kind.APPLICATION)
-        self._terms.pool.fail(attempt.peer, attempt.started, attempt.clock(), fault)
+        self._terms.pool.fail(attempt.peer, attempt.started, attempt.clock(), fault, self._route)
 
     def _take(self) -> Try:
         return self._open.pop()
 
     def _remember(self, attempt: Try) -> Call:
         if self._call is None:
-            self._call = Call(self._terms, self._key, attempt)
+            self._call = Call(self._terms, self._key, attempt, self._route)
         return self._call

@@ -7,6 +7,7 @@ from balancemw.ejection import Record
 from balancemw.health import Mark, Marks, commanded, weight_factor
 from balancemw.load import Load
 from balancemw.node import Node
+from balancemw.routes import Routes
 
 NO_MARKS: Marks = MappingProxyType({})
 
@@ -22,6 +23,7 @@ class Peer(Load):
         watched: whether a success has to be looked at, and not only counted: something is, or was of late, held
             against it.
         stalled: whether it was ejected for not answering, so that any answer clears it.
+        routes: its calls by route, while there are errors of the application; else None.
         returned_at: when it came back or was added late, while it ramps up; None: at full weight.
         trial_at: when its single trial call was sent, or None.
         open: whether it may be chosen although traffic or a probe is against it.
@@ -40,6 +42,7 @@ class Peer(Load):
         "record",
         "rests",
         "returned_at",
+        "routes",
         "stalled",
         "trial_at",
         "watched",
@@ -56,6 +59,7 @@ class Peer(Load):
         self.open = True
         self.watched = self.stalled = False
         self.eased = 1.0
+        self.routes: Routes | None = None
         self.rests = self.wins = self.overloads = self.neutral = 0
 
     @property
@@ -91,6 +95,7 @@ class Peer(Load):
         """The node is back: what it did before says nothing any more."""
         self.trial_at = None
         self.stalled = False
+        self.routes = None
         self.fresh_from = now
         self.record.restart(now)
         self.forget()

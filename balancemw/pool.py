@@ -18,6 +18,7 @@ from balancemw.node import Node
 from balancemw.peer import Peer
 from balancemw.review import Review
 from balancemw.roster import Roster
+from balancemw.routes import ANY
 from balancemw.settings import ServiceSettings
 from balancemw.standing import Standing
 from balancemw.strategies import Picker, resolve
@@ -95,8 +96,8 @@ class Pool:
             peer.started += now
         return peer
 
-    def succeed(self, peer: Peer, started: float, now: float) -> None:
-        """The call that `begin` counted in at `started` was answered well."""
+    def succeed(self, peer: Peer, started: float, now: float, route: str = ANY) -> None:
+        """The call that `begin` counted in at `started` was answered well; `route`: what it was a call of."""
         lock = self.lock
         lock.acquire()
         try:
@@ -108,7 +109,7 @@ class Pool:
             record.calls += 1
             record.consecutive = 0
             if peer.watched:
-                self._standing.credit(peer, started, now)
+                self._standing.credit(peer, started, now, route)
         finally:
             lock.release()
         if self._news.pending:
@@ -125,14 +126,14 @@ class Pool:
         with self.lock:
             peer.hang_up()
 
-    def fail(self, peer: Peer, started: float, now: float, fault: Fault) -> None:
+    def fail(self, peer: Peer, started: float, now: float, fault: Fault, route: str = ANY) -> None:
         """The call that `begin` counted in at `started` ended with `fault`."""
         if fault.answered and fault.kind is Kind.APPLICATION:  # what went wrong is not the node's affair
-            self.succeed(peer, started, now)
+            self.succeed(peer, started, now, route)
             return
         with self.lock:
             peer.end(started)
-            self._standing.debit(peer, fault, started, now)
+            self._standing.debit(peer, fault, started, now, route)
         self._news.tell()
 
     # -- the choice

@@ -7,6 +7,7 @@ from balancemw.fault import Fault, Kind
 from balancemw.health import OVERRIDDEN_BY_UP, Mark
 from balancemw.peer import Peer
 from balancemw.roster import Roster
+from balancemw.routes import Routes
 from balancemw.traffic import Traffic
 
 
@@ -28,16 +29,19 @@ class Standing:
 
     # -- what calls say
 
-    def credit(self, peer: Peer, started: float, now: float) -> None:
+    def credit(self, peer: Peer, started: float, now: float, route: str) -> None:
         """A call succeeded on a peer that something is, or was lately, held against."""
+        if peer.routes is not None:
+            peer.routes.count(route, now, failed=False)
+            peer.routes = None if peer.routes.quiet(now) else peer.routes
         tier = self._roster.tier_of(peer)
         if tier and self._traffic.absolves(peer, started, now, desperate=not tier.healthy):
             self.drop(peer, "traffic", now)
             peer.observe(now - started, now)
             self._news.note(peer.node.name, "readmitted", "traffic", f"a call was answered in {now - started:.3f} s")
-        peer.watched = bool(peer.marks or peer.record.level or peer.rests)
+        peer.watched = bool(peer.marks or peer.record.level or peer.rests or peer.routes)
 
-    def debit(self, peer: Peer, fault: Fault, started: float, now: float) -> None:
+    def debit(self, peer: Peer, fault: Fault, started: float, now: float, route: str) -> None:
         """A call failed."""
         peer.watched = True
         seconds = round(now - started, 6)
@@ -49,9 +53,17 @@ class Standing:
         elif started < peer.fresh_from:
             peer.neutral += 1  # a straggler from before the node was readmitted
         else:
+            if fault.kind is Kind.SERVER_ERROR:
+                self._count_route(peer, route, now)
             self._blame(peer, fault, started, now)
 
+    def _count_route(self, peer: Peer, route: str, now: float) -> None:
+        if peer.routes is None or peer.routes.quiet(now):
+            peer.routes = Routes(self._traffic.rules.window, now)
+        peer.routes.count(route, now, failed=True)
+
     def _blame(self, peer: Peer, fault: Fault, started: float, now: float) -> None:
+        excused = peer.routes is not None and bool(peer.routes.excuse)
         peer.record.fail(now, counts=fault.counts)
         peer.penalize(now - started, now, answered=fault.answered)
         tier = self._roster.tier_of(peer)
@@ -59,6 +71,8 @@ class Standing:
             mark = self._traffic.convict(peer, fault, started, now, self._roster.others(peer))
             if mark is not None:
                 self.put(peer, mark, now, "ejected", fault.kind)
+            elif peer.routes is not None and peer.routes.excuse and not excused:
+                self._news.note(peer.node.name, "spared", "traffic", peer.routes.excuse, fault=fault.kind)
 
     def _rest(self, peer: Peer, fault: Fault, started: float, now: float) -> None:
         peer.overloads += 1

@@ -38,7 +38,14 @@ class Traffic:
         if fault.ejects_at_once:
             return self._eject(peer, "it cannot be reached", fault, now)
         reason = offence(peer.record, others, now, self.rules)
-        return self._eject(peer, reason, fault, now) if reason else None
+        return self._eject(peer, reason, fault, now) if reason and not self._excuses(peer, now) else None
+
+    def _excuses(self, peer: Peer, now: float) -> bool:
+        """Whether the low success rate of the peer is the fault of a route behind it."""
+        if peer.routes is None or 0 < self.rules.consecutive <= peer.record.consecutive:
+            return False
+        calls, failed = peer.record.window(now)
+        return peer.routes.exonerate(calls, failed, self.rules.success_rate, self.rules.min_calls)
 
     def put_out(self, peer: Peer, reason: str, fault: Fault, now: float) -> Mark:
         """The mark of a node whose open calls show that it does not answer."""
