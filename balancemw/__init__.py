@@ -1,7 +1,7 @@
 """balancemw: existing Flask, Django and Starlette apps call replicas of services, and fail over."""
 
 from balancemw.attempts import Attempt
-from balancemw.balancer import Balancer, balanced, configure
+from balancemw.balancer import Balancer, balanced, configure, drain
 from balancemw.context import deadline, remaining
 from balancemw.errors import (
     BalanceError,
@@ -36,5 +36,6 @@ __all__ = [
     "balanced",
     "configure",
     "deadline",
+    "drain",
     "remaining",
 ]

@@ -16,6 +16,7 @@ from balancemw.errors import BalancerNotConfigured, UnknownService, did_you_mean
 from balancemw.events import Events, Listener
 from balancemw.monitor import Monitor
 from balancemw.pool import Pool
+from balancemw.presence import Presence
 from balancemw.retry import RetryPolicy
 from balancemw.service import Key, Service, Wishes
 from balancemw.settings import Settings
@@ -33,6 +34,9 @@ class Balancer:
         clock: like ``time.monotonic``; for tests.
         rng: what is left to chance; for tests.
         sleep: like ``time.sleep``, used between the tries of sync calls; for tests.
+
+    Attributes:
+        presence: how it is with the app itself, for the adapters.
 
     Raises:
         SettingsError: the settings are wrong, with every problem.
@@ -57,7 +61,17 @@ class Balancer:
             name: Service(self._pool(name), clock=clock, rng=self._rng, sleep=sleep) for name in self.settings.services
         }
         self._monitor = Monitor([service.pool for service in self._services.values()], clock=clock, rng=self._rng)
+        inbound = self.settings.inbound
+        self.presence = Presence(inbound.health_path, inbound.drain_seconds)
         _alive.add(self)
+
+    def drain(self, reason: str = "asked to") -> None:
+        """Have the app say that it is going, in its health document and in every answer, so that calls stay away."""
+        self.presence.drain(reason)
+
+    def resume(self) -> None:
+        """Take `drain` back."""
+        self.presence.resume()
 
     def _pool(self, name: str) -> Pool:
         settings = self.settings.services[name]
@@ -156,6 +170,7 @@ class Balancer:
         self._pid = os.getpid()
         self._rng.seed()  # or every worker would draw the same numbers
         self._monitor.after_fork()
+        self.presence.after_fork()
         for service in self._services.values():
             service.pool.after_fork()
 
@@ -185,6 +200,25 @@ def install_lazily(provide: Callable[[], Balancer]) -> None:
     global _provide  # noqa: PLW0603  a process has one
     _provide = provide
     _process.balancer = None
+
+
+def drain(reason: str = "asked to", *, ending: bool = False) -> float:
+    """Have this process say that it is going, in every app with a balancer: callers then stay away.
+
+    For servers that leave no handler of SIGTERM to Python, and for who wants to drain before anything ends.
+
+    Args:
+        reason: for the log.
+        ending: whether the process is going to end after the seconds returned.
+
+    Returns:
+        Seconds for which it should go on serving, so that all callers learn of it.
+    """
+    balancers = list(_alive)
+    seconds = max((balancer.presence.left() for balancer in balancers), default=0.0)
+    for balancer in balancers:
+        balancer.presence.drain(reason, seconds if ending else None)
+    return seconds
 
 
 def current() -> Balancer:

@@ -14,6 +14,7 @@ from math import inf
 from balancemw.context import BOUND, REQUEST, Bound, Clock, time_left
 from balancemw.errors import DeadlineExceeded, NoNodeAvailable
 from balancemw.fault import Fault, Kind, classify
+from balancemw.notice import listen
 from balancemw.peer import Peer
 from balancemw.pool import Pool
 from balancemw.retry import FullJitter, RetryPolicy, Schedule
@@ -145,8 +146,10 @@ class Call:
         """The try was answered well."""
         self._terms.pool.succeed(attempt.peer, attempt.started, attempt.clock(), self._route)
 
-    def judge(self, result: object, error: BaseException | None) -> Fault | None:
+    def judge(self, attempt: Try, result: object, error: BaseException | None) -> Fault | None:
         """What to make of a try's end."""
+        if error is None:
+            listen(self._terms.pool, attempt.peer, result, attempt.clock())
         return classify(result, error, statuses=self._terms.pool.settings.retry.statuses)
 
     def fail(self, attempt: Try, fault: Fault, error: BaseException | None) -> Fault:

@@ -180,7 +180,7 @@ def _balanced_async(
 
 
 def _after_error(call: Call, attempt: Try, error: BaseException) -> float | None:
-    fault = call.fail(attempt, call.judge(None, error) or Fault(Kind.APPLICATION), error)
+    fault = call.fail(attempt, call.judge(attempt, None, error) or Fault(Kind.APPLICATION), error)
     wait = call.delay(fault, None, error)
     if wait is None:
         call.tell(error)
@@ -194,7 +194,7 @@ def _after_result(call: Call, attempt: Try, result: object) -> float | None:
         raise TypeError(
             "a balanced function that is not `async def` returned a coroutine: make it `async def` and await there"
         )
-    fault = call.judge(result, None)
+    fault = call.judge(attempt, result, None)
     if fault is None:
         call.succeed(attempt)
         return None

@@ -17,6 +17,7 @@ from balancemw.errors import BalanceError, DeadlineExceeded, NoNodeAvailable
 from balancemw.fault import Fault, Kind, classify
 from balancemw.inbound import ATTEMPT_COUNT
 from balancemw.node import Node
+from balancemw.notice import listen
 from balancemw.routes import ANY
 from balancemw.service import Service, Wishes
 
@@ -209,7 +210,7 @@ class Exchange:
         """
         attempt = self._take()
         call = self._remember(attempt)
-        fault = call.fail(attempt, fault or call.judge(None, error) or Fault(Kind.APPLICATION), error)
+        fault = call.fail(attempt, fault or call.judge(attempt, None, error) or Fault(Kind.APPLICATION), error)
         wait = call.delay(fault, None, error) if again else None
         if wait is None:
             call.tell(error)
@@ -217,6 +218,8 @@ class Exchange:
 
     def refuse(self, response: object, status: int) -> Fault | None:
         """What is wrong with a response, by its head; None: nothing is, and its body is to be read."""
+        attempt = self.attempt
+        listen(self._terms.pool, attempt.peer, response, attempt.clock())
         if self._destination.accepts(status):
             return None
         return classify(response, None, statuses=self._terms.pool.settings.retry.statuses)

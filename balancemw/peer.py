@@ -24,6 +24,7 @@ class Peer(Load):
             against it.
         stalled: whether it was ejected for not answering, so that any answer clears it.
         routes: its calls by route, while there are errors of the application; else None.
+        back_by: a node that has said it is going is expected back by then, and tried often.
         returned_at: when it came back or was added late, while it ramps up; None: at full weight.
         trial_at: when its single trial call was sent, or None.
         open: whether it may be chosen although traffic or a probe is against it.
@@ -33,6 +34,7 @@ class Peer(Load):
     """
 
     __slots__ = (
+        "back_by",
         "eased",
         "fresh_from",
         "marks",
@@ -53,7 +55,7 @@ class Peer(Load):
         super().__init__(node)
         self.record = Record(window)
         self.marks = NO_MARKS
-        self.fresh_from = float("-inf")
+        self.fresh_from = self.back_by = float("-inf")
         self.returned_at: float | None = None
         self.trial_at: float | None = None
         self.open = True
@@ -96,6 +98,7 @@ class Peer(Load):
         self.trial_at = None
         self.stalled = False
         self.routes = None
+        self.back_by = float("-inf")
         self.fresh_from = now
         self.record.restart(now)
         self.forget()

@@ -11,6 +11,7 @@ from math import inf
 from random import Random
 
 from balancemw.health import Mark, commanded
+from balancemw.notice import heed
 from balancemw.peer import Peer
 from balancemw.pool import Pool
 from balancemw.settings import ProbeSettings
@@ -132,7 +133,9 @@ class Probe:
 
     def _pause(self, checked: _Checked) -> float:
         settings = self._settings
-        if checked.mark is not None:
+        if checked.heard_at < checked.peer.back_by:
+            pause = settings.fast_interval
+        elif checked.mark is not None:
             pause = settings.fast_interval if checked.passes else settings.down_interval
         elif 0 < checked.failures < settings.fall:
             pause = settings.fast_interval
@@ -147,6 +150,11 @@ class Probe:
         checked = self._find(peer)
         if checked is not None:
             self._set_due(checked, now + self._pause(checked))
+
+    def heed(self, peer: Peer, said: str, now: float) -> None:
+        """The peer was reached, and said of itself `said`: that it is going is no failure."""
+        heed(self._pool, peer, said, now)
+        self.postpone(peer, now)
 
     def record(self, peer: Peer, passed: bool, reason: str, now: float, fault: str | None = None) -> None:
         """The peer passed its check or failed it.
@@ -198,6 +206,8 @@ class Probe:
             held = _ejected_until(peer) is not None or commanded(peer.marks) is not None
             event = "cleared" if held else "readmitted"  # others may keep it out still
             self._pool.clear(peer, "probe", now, event, f"{_checks(checked.passes)} passed")
+        if now < peer.back_by and self._settings.kind == "http":  # what it answers says so no more
+            self._pool.clear(peer, "self", now, "cleared", "it no longer says that it is going")
         self._pool.probe_passed(peer, now)
 
     def _failed(self, checked: _Checked, reason: str, now: float, fault: str | None) -> None:

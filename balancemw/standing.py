@@ -124,6 +124,9 @@ class Standing:
         """Remove the marks whose time is over."""
         for peer in [peer for peer in self._roster.peers.values() if peer.marks]:
             for mark in [mark for mark in peer.marks.values() if mark.expired(now)]:
+                if mark.source == "self" and now < peer.back_by and not peer.accused:
+                    gone = self._traffic.gone("it said that it was going, and has to show that it is back", now, now)
+                    self.put(peer, gone, now, "ejected")
                 self.drop(peer, mark.source, now)
                 self._news.note(peer.node.name, "expired", mark.source, f"{mark.kind} is over: {mark.reason}")
 

@@ -12,6 +12,9 @@ from balancemw.peer import Peer
 _FIRST_REST, _LONGEST_REST = 1.0, 30.0
 """Seconds of rest after an overload that names no time: doubling per overload in a row."""
 
+_RETURN = 1.0
+"""Seconds after which a node that is being restarted is tried again."""
+
 _ENOUGH_WINS = 5
 """Successes in a row that readmit an ejected node before its time, where the pool had to go on using it."""
 
@@ -61,7 +64,14 @@ class Traffic:
         if not on_trial and not peer.awaits_readmission(now):
             return None
         peer.trial_at = None
+        if fault.ejects_at_once and now < peer.back_by:
+            return self.gone(f"not back yet ({fault.reason})", now, now + _RETURN)
         return self._eject(peer, "its trial call failed", fault, now)
+
+    @staticmethod
+    def gone(reason: str, now: float, until: float) -> Mark:
+        """The mark of a node that ended as it had said: it has to show that it is back, but did nothing wrong."""
+        return Mark("traffic", "ejected", reason, now, until)
 
     def _eject(self, peer: Peer, reason: str, fault: Fault, now: float) -> Mark:
         span = time_out(peer.record.level, self.rules, self._rng)

@@ -9,6 +9,8 @@ from balancemw import BalanceError, Balancer
 from balancemw.call import Try, leave
 from balancemw.context import BOUND
 from balancemw.exchange import IDEMPOTENT, Exchange, in_dialect, route_of, services
+from balancemw.notice import listen
+from balancemw.presence import STATE
 from balancemw.routes import ANY
 from balancemw.timeouts import watch
 from balancemw_aiohttp.address import Address, direct
@@ -72,6 +74,8 @@ class Balance:
             if timer is not None:
                 timer.end()
             if response.connection is None and destination.accepts(response.status):  # all of it is here
+                if STATE in response.headers:
+                    listen(terms.pool, attempt.peer, response, attempt.clock())
                 route = route_of(url.raw_path) if attempt.peer.watched else ANY
                 terms.pool.succeed(attempt.peer, attempt.started, attempt.clock(), route)
                 return response

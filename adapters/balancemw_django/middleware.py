@@ -14,6 +14,7 @@ from django.http.response import HttpResponseBase
 from balancemw.balancer import install_lazily
 from balancemw.errors import BalanceError
 from balancemw.inbound import conclude, open_request, problem_of
+from balancemw_django.attendance import attend, count_out
 from balancemw_django.own import balancer
 from balancemw_django.serving import Serving, serve_body
 
@@ -49,16 +50,24 @@ class BalanceMiddleware:
         """Answer `request`, or return what will when it is awaited."""
         if self._async:
             return self._answer_async(request)
-        serving = _open(request)
-        with serving:
-            response = self._get_response(request)
-        return _finish(request, response, serving)
+        report = attend(request)
+        if report is not None:
+            return report
+        with count_out() as counted:
+            serving = _open(request)
+            with serving:
+                response = self._get_response(request)
+            return counted(_finish(request, response, serving))
 
     async def _answer_async(self, request: HttpRequest) -> HttpResponseBase:
-        serving = _open(request)
-        with serving:
-            response = await self._get_response(request)
-        return _finish(request, response, serving)
+        report = attend(request)
+        if report is not None:
+            return report
+        with count_out() as counted:
+            serving = _open(request)
+            with serving:
+                response = await self._get_response(request)
+            return counted(_finish(request, response, serving))
 
     def process_exception(self, _request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """The answer to an error of ours out of a view or a template, unless middleware nearer to it had one."""

@@ -8,7 +8,9 @@ from balancemw import Balancer, Settings
 from balancemw.balancer import install
 from balancemw.context import BOUND, REQUEST, Request
 from balancemw.events import LOG
+from balancemw.farewell import watch_sigterm
 from balancemw.inbound import ATTEMPT_COUNT, Problem, conclude, open_request, problem_of
+from balancemw_starlette.attendance import attend
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -56,6 +58,9 @@ class BalanceMiddleware:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await attend(self.balancer, self._dispatch, scope, receive, send)
+
+    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
         if kind == "http":
             scope.setdefault("state", {})["balancer"] = self.balancer
@@ -115,6 +120,7 @@ class BalanceMiddleware:
             nonlocal asked
             message = await receive()
             asked = True
+            watch_sigterm(self.balancer)
             self._open()
             return message
 

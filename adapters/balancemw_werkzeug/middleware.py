@@ -10,6 +10,7 @@ from balancemw.balancer import install
 from balancemw.context import enter_request
 from balancemw.inbound import ATTEMPT_COUNT, open_request, problem_of
 from balancemw_werkzeug.answer import Answer, Body
+from balancemw_werkzeug.attendance import attend
 
 
 class BalanceMiddleware:
@@ -44,6 +45,9 @@ class BalanceMiddleware:
         self._keys = {name: "HTTP_" + name.upper().replace("-", "_") for name in names}
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return attend(self.balancer, self._answer, environ, start_response)
+
+    def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         def header(name: str) -> str | None:
             value: str | None = environ.get(self._keys[name])
             return None if value is None else value.partition(",")[0]  # servers join repeated headers

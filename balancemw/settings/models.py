@@ -224,6 +224,12 @@ def _different(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _path(value: str) -> str:
+    if not re.fullmatch(r"/[!-~]*", value) or "?" in value or "#" in value:
+        raise ValueError(f'expected a path like "/healthz", got {shown(value)}')
+    return value
+
+
 DEADLINE_HEADERS = ("x-request-timeout-ms", "x-envoy-expected-rq-timeout-ms", "grpc-timeout")
 
 
@@ -235,6 +241,9 @@ class InboundSettings:
         deadline_headers: lower-case names; the first one present bounds the request.
         timeout: seconds; bound for a request that brings no header, None for none.
         chain_stop: whether a request that arrives as a retry makes no retries of its own.
+        health_path: where the app says how it is; None: nowhere.
+        drain_seconds: how long after SIGTERM the app serves on and says that it is going, before its server hears of
+            the signal; 0: not at all.
     """
 
     deadline_headers: Annotated[
@@ -244,3 +253,5 @@ class InboundSettings:
     ] = DEADLINE_HEADERS
     timeout: Seconds | None = None
     chain_stop: Flag = True
+    health_path: Annotated[Text, AfterValidator(_path)] | None = None
+    drain_seconds: SecondsOrZero = 5.0

@@ -1,0 +1,36 @@
+"""What nodes say of themselves: one that says it is going gets no new calls, until it shows that it is back."""
+
+from balancemw.health import Mark
+from balancemw.peer import Peer
+from balancemw.pool import Pool
+from balancemw.presence import STATE, time_to_go
+
+_MARGIN = 1.0  # seconds that a node gets beyond those for which it goes on serving: it then closes its connections
+_UNTOLD = 10.0  # seconds until a node that does not say for how long is asked again
+_RESTART = 60.0  # seconds within which a node that went is expected back, and tried every second
+
+
+def listen(pool: Pool, peer: Peer, response: object, now: float) -> None:
+    """Heed what the node says of itself in the headers of a response."""
+    try:
+        said = response.headers.get(STATE)  # type: ignore[attr-defined]
+    except Exception:  # whatever else has a status
+        return
+    if said:
+        heed(pool, peer, str(said), now)
+
+
+def heed(pool: Pool, peer: Peer, said: str, now: float) -> None:
+    """The node has said of itself `said`.
+
+    The last good node is not let go: it serves as long as it can, and it may well be that no other comes.
+    """
+    left = time_to_go(said)
+    if left is None or not pool.has_fresh(now, (peer,)):
+        return
+    until = now + (left + _MARGIN if left else _UNTOLD)
+    former = peer.marks.get("self")
+    if former is not None and former.kind == "drain" and (former.until is None or former.until > until - 2 * _MARGIN):
+        return
+    peer.back_by = until + _RESTART
+    pool.mark(peer, Mark("self", "drain", "it says that it is going", now, until), now)
