@@ -86,7 +86,9 @@ class Try(Bound):
         if deadline < self.until:
             self.until = deadline
         self.deadline = deadline
-        self.peer = peer = terms.pool.begin_again(now, key, tried) if tried else terms.pool.begin(now, key)
+        self.peer = peer = (
+            terms.pool.begin_again(now, key, tried) if tried else terms.pool.begin(now, key, terms.idempotent)
+        )
         self.node = peer.node
 
 

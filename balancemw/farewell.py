@@ -2,7 +2,7 @@
 
 Between the signal and the server's own shutdown lie `inbound.drain_seconds`. Meanwhile callers learn that the node is
 going, and by the time it stops listening no call is under way on a connection that it closes. A second SIGTERM is
-passed on at once; SIGINT is left alone. Only a server's own handler is held up: a process without one dies as ever.
+passed on at once; SIGINT is left alone.
 """
 
 import _thread
@@ -24,10 +24,15 @@ _NATIVE = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
 _kept: list[Any] = []  # callbacks that C code knows: they must not go
 
 
-def watch_sigterm(balancer: Balancer) -> None:
+def watch_sigterm(balancer: Balancer, *, server: bool) -> None:
     """Have SIGTERM drain this process first; called by the adapters with each request, and does it once.
 
     A server sets its handler before it serves, and after it has forked its workers; that is why it is not done sooner.
+
+    Args:
+        balancer: whose adapter asks.
+        server: whether the request comes from a server for certain, and not from a test. Else the signal is left alone
+            in a process that has no handler for it, and ends by it at once.
     """
     presence = balancer.presence
     if presence.watched:
@@ -36,17 +41,19 @@ def watch_sigterm(balancer: Balancer) -> None:
     if presence.grace <= 0.0:
         return
     if threading.current_thread() is threading.main_thread():
-        _interpose()
-    elif not _in_main_thread(_interpose):
+        _interpose(server)
+    elif not _in_main_thread(lambda: _interpose(server)):
         presence.watched = False  # there are too many waiting: the next request tries again
 
 
-def _interpose() -> None:
+def _interpose(server: bool) -> None:
     former = signal.getsignal(signal.SIGTERM)
     if isinstance(former, _Farewell) and former.pid == os.getpid():
         return
-    if not callable(former):
-        LOG.debug("nobody handles SIGTERM in this process, so that it ends the process at once")
+    if former is signal.SIG_DFL and server:
+        signal.signal(signal.SIGTERM, _Farewell(_end))
+    elif not callable(former):  # nobody's, ignored, or set by C code that Python knows nothing of
+        LOG.debug("SIGTERM is not handled by Python in this process")
     elif "noop" in getattr(former, "__name__", ""):  # asyncio's and uvloop's: the event loop hears of it another way
         LOG.info("SIGTERM is handled by the event loop, where it cannot be held up: call balancemw.drain() before")
     else:
@@ -79,6 +86,12 @@ class _Farewell:
         time.sleep(drain("SIGTERM", ending=True))
         if signal.getsignal(signal.SIGTERM) is self:  # else it has been passed on, or the server ends by itself
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    """What becomes of a process that has no handler."""
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
 
 
 def _in_main_thread(function: Callable[[], None]) -> bool:

@@ -1,11 +1,14 @@
 """What nodes say of themselves: one that says it is going gets no new calls, until it shows that it is back."""
 
+from math import inf
+
 from balancemw.health import Mark
 from balancemw.peer import Peer
 from balancemw.pool import Pool
 from balancemw.presence import STATE, time_to_go
 
-_MARGIN = 1.0  # seconds that a node gets beyond those for which it goes on serving: it then closes its connections
+_MARGIN = 2.5  # seconds that a node gets beyond those for which it goes on serving: for two, gunicorn's kept
+# connections still serve, and new ones are accepted by the kernel and then reset
 _UNTOLD = 10.0  # seconds until a node that does not say for how long is asked again
 _RESTART = 60.0  # seconds within which a node that went is expected back, and tried every second
 
@@ -28,9 +31,9 @@ def heed(pool: Pool, peer: Peer, said: str, now: float) -> None:
     left = time_to_go(said)
     if left is None or not pool.has_fresh(now, (peer,)):
         return
-    until = now + (left + _MARGIN if left else _UNTOLD)
+    until = now + (_UNTOLD if left == inf else left + _MARGIN)
     former = peer.marks.get("self")
-    if former is not None and former.kind == "drain" and (former.until is None or former.until > until - 2 * _MARGIN):
+    if former is not None and former.kind == "drain" and (former.until is None or former.until > until - _MARGIN):
         return
     peer.back_by = until + _RESTART
     pool.mark(peer, Mark("self", "drain", "it says that it is going", now, until), now)

@@ -9,6 +9,10 @@ from balancemw.load import Load
 from balancemw.node import Node
 from balancemw.routes import Routes
 
+SHUTDOWN = 30.0
+"""Seconds at the end of the time until which a node is expected back, when it has surely ended: what servers and
+Kubernetes give a process that is told to end. Before, its port may take a connection that nobody will answer."""
+
 NO_MARKS: Marks = MappingProxyType({})
 
 
@@ -128,6 +132,10 @@ class Peer(Load):
         """Whether its time out is over and it now has to show that it works."""
         mark = self.marks.get("traffic")
         return mark is not None and mark.kind == "ejected" and mark.until is not None and now >= mark.until
+
+    def certain(self, now: float) -> bool:
+        """Whether a call to it is either carried out or safely refused: not so while a server that went shuts down."""
+        return now >= self.back_by - SHUTDOWN
 
     def state(self, trying: bool) -> str:
         """One word for status pages; `trying`: its trial call may be sent or is under way."""

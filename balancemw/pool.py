@@ -64,8 +64,10 @@ class Pool:
 
     # -- the way of a call
 
-    def begin(self, now: float, key: str | None = None) -> Peer:
+    def begin(self, now: float, key: str | None = None, repeatable: bool = True) -> Peer:
         """Choose a peer for a call's first try and count it in; it must be given back by `succeed` or `fail`.
+
+        `repeatable`: whether it may try out a node of which nobody knows whether it has ended already.
 
         Raises:
             NoNodeAvailable: there is no node, or all are forbidden by someone who must be obeyed.
@@ -73,7 +75,7 @@ class Pool:
         if now >= self._edge:
             self._tick(now)
         fast = self._fast
-        peer: Peer = fast(now, key) if fast is not None else self._choose_first(now, key)  # type: ignore[assignment]
+        peer: Peer = fast(now, key) if fast is not None else self._choose_first(now, key, repeatable)  # type: ignore[assignment]
         lock = self.lock
         lock.acquire()  # half the price of a `with`, on the one path that every call takes
         try:
@@ -116,7 +118,7 @@ class Pool:
             self._news.tell()
 
     def answered(self, peer: Peer, started: float, now: float) -> None:
-        """The call is answered well, but goes on as long as its caller likes: it stays in flight until `hang_up`."""
+        """The call is answered well, but goes on as long as its caller likes: in flight until `hang_up`."""
         with self.lock:
             peer.hold_on()
         self.succeed(peer, started, now)
@@ -187,15 +189,15 @@ class Pool:
         self._news.tell()
         return afforded
 
-    def _choose_first(self, now: float, key: str | None) -> Peer:
-        peer = self.roster.choose(now, key, (), lambda peer: self._claim(peer, now))
+    def _choose_first(self, now: float, key: str | None, repeatable: bool) -> Peer:
+        peer = self.roster.choose(now, key, (), lambda peer: self._claim(peer, now, repeatable))
         if peer is None:
             raise self.roster.nobody(self.name, now)
         return peer
 
-    def _claim(self, peer: Peer, now: float) -> bool:
+    def _claim(self, peer: Peer, now: float, repeatable: bool) -> bool:
         with self.lock:
-            if not self.roster.is_due(peer, now):
+            if not self.roster.is_due(peer, now) or not (repeatable or peer.certain(now)):
                 return False
             peer.trial_at = now
             self._news.note(peer.node.name, "trial", "traffic", "its time out is over: one call shows whether it works")
@@ -226,9 +228,8 @@ class Pool:
             return
         self._failing_open = bool(kept)
         if kept:
-            reason = (
-                f"at least {self.settings.ejection.keep:g} of the nodes must be left: {', '.join(kept[:8])} stay in"
-            )
+            least = f"at least {self.settings.ejection.keep:g} of the nodes must be left"
+            reason = f"{least}: {', '.join(kept[:8])} stay in"
             self._news.note(None, "fail_open", "pool", reason)
         else:
             self._news.note(None, "fail_open_ended", "pool", "no accused node has to be used any more")

@@ -8,6 +8,7 @@ import json
 import time
 from dataclasses import dataclass
 from http import HTTPStatus
+from math import inf
 from threading import Lock
 
 from balancemw.events import LOG
@@ -78,8 +79,10 @@ class Presence:
         """
         if not self.draining:
             return ()
-        left = self._until - time.monotonic()
-        said = (STATE, f"{_DRAINING}; left={left:.1f}" if left > 0 else _DRAINING)
+        said = (
+            STATE,
+            f"{_DRAINING}; left={max(0.0, self._until - time.monotonic()):.1f}" if self._until else _DRAINING,
+        )
         return (said, ("connection", "close")) if close else (said,)
 
     def report(self, method: str, path: str) -> Report | None:
@@ -134,13 +137,13 @@ class Presence:
 
 
 def time_to_go(said: str) -> float | None:
-    """Seconds for which a node that says `said` of itself goes on serving: 0.0: it does not say; None: it stays."""
+    """Seconds for which a node that says `said` of itself goes on serving; infinity: it does not say; None: it stays."""
     state, _, rest = said.partition(";")
     if state.strip() != _DRAINING:
         return None
     name, _, value = rest.strip().partition("=")
     try:
-        left = float(value) if name == "left" else 0.0
+        left = float(value) if name == "left" else inf
     except ValueError:
-        return 0.0
-    return left if 0.0 <= left < float("inf") else 0.0
+        return inf
+    return left if left >= 0.0 else inf

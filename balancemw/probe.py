@@ -208,7 +208,12 @@ class Probe:
             self._pool.clear(peer, "probe", now, event, f"{_checks(checked.passes)} passed")
         if now < peer.back_by and self._settings.kind == "http":  # what it answers says so no more
             self._pool.clear(peer, "self", now, "cleared", "it no longer says that it is going")
-        self._pool.probe_passed(peer, now)
+        if not self._blind(peer, now):
+            self._pool.probe_passed(peer, now)
+
+    def _blind(self, peer: Peer, now: float) -> bool:
+        """Whether passing means nothing: the port of a server that shuts down may still take connections."""
+        return self._settings.kind == "tcp" and now < peer.back_by
 
     def _failed(self, checked: _Checked, reason: str, now: float, fault: str | None) -> None:
         checked.passes = 0
@@ -234,7 +239,7 @@ class Probe:
         Not while the probe is unproven, nor when no result has come for long: then a call may find out sooner.
         """
         checked, until = self._find(peer), _ejected_until(peer)
-        if checked is None or until is None or not (self.proven and self._running):
+        if checked is None or until is None or not (self.proven and self._running) or self._blind(peer, now):
             return False
         patience = _PATIENCE * (self._settings.fast_interval + self._settings.timeout)
         return now < max(until, checked.heard_at) + patience

@@ -64,7 +64,7 @@ class Traffic:
         if not on_trial and not peer.awaits_readmission(now):
             return None
         peer.trial_at = None
-        if fault.ejects_at_once and now < peer.back_by:
+        if now < peer.back_by:
             return self.gone(f"not back yet ({fault.reason})", now, now + _RETURN)
         return self._eject(peer, "its trial call failed", fault, now)
 

@@ -1,6 +1,6 @@
 """What every request gets, whoever answers it: it is counted, and told when the app is going."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -14,7 +14,7 @@ from balancemw_django.own import balancer
 def attend(request: HttpRequest) -> HttpResponseBase | None:
     """The health document, if that is what is asked for."""
     own = balancer()
-    watch_sigterm(own)
+    watch_sigterm(own, server="SERVER_SOFTWARE" in request.META)
     report = own.presence.report(request.method or "", request.path)
     if report is None:
         return None
@@ -22,7 +22,7 @@ def attend(request: HttpRequest) -> HttpResponseBase | None:
 
 
 @contextmanager
-def count_out() -> Iterator[Callable[[HttpResponseBase], HttpResponseBase]]:
+def count_out() -> Generator[Callable[[HttpResponseBase], HttpResponseBase], None, None]:
     """Count a request in, and out again when its response, to be shown to what this gives, has been sent."""
     presence = balancer().presence
     streamed = False

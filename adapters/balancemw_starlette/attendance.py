@@ -19,7 +19,7 @@ async def attend(balancer: Balancer, app: ASGIApp, scope: Scope, receive: Receiv
     if scope["type"] != "http":
         await app(scope, receive, send)
         return
-    watch_sigterm(balancer)
+    watch_sigterm(balancer, server=False)
     presence = balancer.presence
     report = presence.report(scope["method"], scope["path"])
     closable = scope.get("http_version", "1.1") in ("1.0", "1.1")

@@ -120,7 +120,7 @@ class BalanceMiddleware:
             nonlocal asked
             message = await receive()
             asked = True
-            watch_sigterm(self.balancer)
+            watch_sigterm(self.balancer, server=False)
             self._open()
             return message
 

@@ -13,7 +13,7 @@ def attend(
     balancer: Balancer, app: WSGIApplication, environ: WSGIEnvironment, start_response: StartResponse
 ) -> Iterable[bytes]:
     """Answer the request by the health document, if that is asked for, and else by `app`."""
-    watch_sigterm(balancer)
+    watch_sigterm(balancer, server="SERVER_SOFTWARE" in environ)
     presence = balancer.presence
     report = presence.report(environ["REQUEST_METHOD"], environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""))
     if report is not None:
