@@ -3,6 +3,8 @@
 #
 #   make demo [APP=starlette|flask|django]   replicas die, hang and come back under load, on your screen
 #   make test                                all tests, and the engine's coverage
+#   make floors                              the tests of the clients' adapters with the oldest clients supported
+#   make servers                             real servers that some tests need, from Debian's packages; needs root
 #   make coverage                            what the last `make test` did not reach, line by line
 #   make check                               format, lint, types, direction of imports
 #   make bench                               what a call costs, beside other libraries
@@ -15,12 +17,20 @@ VENV   ?= .venv
 APP    ?= starlette
 BIN    := $(VENV)/bin
 
-INSTALL_demo  := --editable '.[demo]'
-INSTALL_test  := --editable '.[all]' --group test
-INSTALL_check := --editable '.[all]' --group check
-INSTALL_bench := --editable '.[all]' --group bench
+# The oldest of every client that pyproject.toml allows, with the oldest urllib3 that is still mended.
+FLOORS := aiohttp==3.14.1 requests==2.32.3 urllib3==1.26.20 httpx==0.27.0 httpx2==2.0.0
+ADAPTERS := aiohttp requests httpx
 
-.PHONY: demo test coverage check bench clean
+INSTALL_demo   := --editable '.[demo]'
+INSTALL_test   := --editable '.[all]' --group test
+INSTALL_check  := --editable '.[all]' --group check
+INSTALL_bench  := --editable '.[all]' --group bench
+INSTALL_floors := --editable '.[requests,httpx]' --group test $(FLOORS)
+
+# Tests that need one of these are skipped where it is not installed, and say so.
+SERVERS := dnsmasq-base
+
+.PHONY: demo test floors test-floors servers coverage check bench clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.ready-demo
@@ -29,6 +39,16 @@ demo: $(VENV)/.ready-demo
 test: $(VENV)/.ready-test
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
 	@$(BIN)/python -m coverage json -q -o - | $(BIN)/python -c "$$BRANCH_FLOOR"
+
+floors:
+	$(MAKE) --no-print-directory test-floors VENV=$(VENV)-floors
+
+test-floors: $(VENV)/.ready-floors
+	$(BIN)/python -m pytest $(wildcard tests/clients $(ADAPTERS:%=tests/adapters/test_%*.py))
+
+servers:
+	@dpkg-query --show $(SERVERS) >/dev/null 2>&1 || { \
+	  apt-get update -qq && apt-get install -qq --yes --no-install-recommends $(SERVERS); }
 
 coverage: $(VENV)/.ready-test
 	$(BIN)/python -m coverage report --show-missing

@@ -1,7 +1,7 @@
 """balancemw: existing Flask, Django and Starlette apps call replicas of services, and fail over."""
 
 from balancemw.attempts import Attempt
-from balancemw.balancer import Balancer, balanced, configure, drain
+from balancemw.balancer import Balancer, balanced, configure
 from balancemw.context import deadline, remaining
 from balancemw.errors import (
     BalanceError,
@@ -13,6 +13,7 @@ from balancemw.errors import (
 )
 from balancemw.events import Event
 from balancemw.node import Node
+from balancemw.presence import drain
 from balancemw.retry import RetryPolicy
 from balancemw.service import Service
 from balancemw.settings import Settings

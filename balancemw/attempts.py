@@ -11,6 +11,7 @@ from balancemw.call import Call, Terms, Try, leave, timeout_of
 from balancemw.context import BOUND, Bound
 from balancemw.fault import Fault, Kind
 from balancemw.node import Node
+from balancemw.opening import wait_for_nodes, wait_for_nodes_async
 from balancemw.timeouts import Watch, watch
 
 R = TypeVar("R")
@@ -97,7 +98,8 @@ class Attempts:
         self._key = key
 
     def __iter__(self) -> Iterator[Attempt]:
-        call = Call(self._terms, self._key)
+        terms = wait_for_nodes(self._terms) if self._terms.pool.awaited else self._terms
+        call = Call(terms, self._key)
         wait: float | None = 0.0
         while wait is not None:
             if wait:
@@ -107,7 +109,8 @@ class Attempts:
             wait = attempt.next_in()
 
     async def __aiter__(self) -> AsyncIterator[Attempt]:
-        call = Call(self._terms, self._key)
+        terms = await wait_for_nodes_async(self._terms) if self._terms.pool.awaited else self._terms
+        call = Call(terms, self._key)
         wait: float | None = 0.0
         while wait is not None:
             if wait:

@@ -13,13 +13,14 @@ from balancemw.call import Terms
 from balancemw.context import REQUEST, Clock, Request
 from balancemw.decorator import Decorator, as_decorator
 from balancemw.errors import BalancerNotConfigured, UnknownService, did_you_mean
-from balancemw.events import Events, Listener
+from balancemw.events import Events, Journal, Listener
 from balancemw.monitor import Monitor
 from balancemw.pool import Pool
 from balancemw.presence import Presence
 from balancemw.retry import RetryPolicy
 from balancemw.service import Key, Service, Wishes
 from balancemw.settings import Settings
+from balancemw.sharing import Sharing
 from balancemw.status import service_status
 
 
@@ -60,7 +61,10 @@ class Balancer:
         self._services = {
             name: Service(self._pool(name), clock=clock, rng=self._rng, sleep=sleep) for name in self.settings.services
         }
-        self._monitor = Monitor([service.pool for service in self._services.values()], clock=clock, rng=self._rng)
+        pools = [service.pool for service in self._services.values()]
+        self._sharing = self._share(pools)
+        self._monitor = Monitor(pools, clock=clock, rng=self._rng, leads=self._leads)
+        self._events.journal.catch_up = self._sum_up
         inbound = self.settings.inbound
         self.presence = Presence(inbound.health_path, inbound.drain_seconds)
         _alive.add(self)
@@ -76,6 +80,15 @@ class Balancer:
     def _pool(self, name: str) -> Pool:
         settings = self.settings.services[name]
         return Pool(name, settings, rng=self._rng, events=self._events, housekeeping=self._housekeeping)
+
+    def _share(self, pools: list[Pool]) -> Sharing | None:
+        state = self.settings.state
+        if state.kind == "memory":
+            return None
+        return Sharing(state, pools, events=self._events, clock=self._clock, epoch=self._epoch)
+
+    def _leads(self, service: str) -> bool:
+        return self._sharing is None or self._sharing.leads(service)
 
     def __repr__(self) -> str:
         return f"<Balancer of {', '.join(self._services) or 'no services'}>"
@@ -131,6 +144,8 @@ class Balancer:
         """End background work. Calls still work; `start` begins it again."""
         self._closed = True
         self._monitor.stop()
+        if self._sharing is not None:
+            self._sharing.stop()
 
     def __enter__(self) -> Self:
         self.start()
@@ -151,6 +166,11 @@ class Balancer:
         """Call `listener` with every `Event`, in the thread where it happens; returns what ends that."""
         return self._events.subscribe(listener)
 
+    @property
+    def journal(self) -> Journal:
+        """The latest events, for those who come later than `subscribe` would need."""
+        return self._events.journal
+
     def status(self) -> dict[str, object]:
         """What is known of every service and node, as plain JSON-able data; times are seconds since the epoch."""
         now = self._clock()
@@ -163,7 +183,14 @@ class Balancer:
         if self._pid != os.getpid():
             self.after_fork()
         if not self._closed:
+            if self._sharing is not None:
+                self._sharing.ensure()
             self._monitor.ensure()
+
+    def _sum_up(self) -> None:
+        now = self._clock()
+        for service in self._services.values():
+            service.pool.sum_up(now)
 
     def after_fork(self) -> None:
         """Begin anew in a child process. It is noticed by itself; only a server that hides its forks need say so."""
@@ -171,6 +198,8 @@ class Balancer:
         self._rng.seed()  # or every worker would draw the same numbers
         self._monitor.after_fork()
         self.presence.after_fork()
+        if self._sharing is not None:
+            self._sharing.after_fork()
         for service in self._services.values():
             service.pool.after_fork()
 
@@ -200,25 +229,6 @@ def install_lazily(provide: Callable[[], Balancer]) -> None:
     global _provide  # noqa: PLW0603  a process has one
     _provide = provide
     _process.balancer = None
-
-
-def drain(reason: str = "asked to", *, ending: bool = False) -> float:
-    """Have this process say that it is going, in every app with a balancer: callers then stay away.
-
-    For servers that leave no handler of SIGTERM to Python, and for who wants to drain before anything ends.
-
-    Args:
-        reason: for the log.
-        ending: whether the process is going to end after the seconds returned.
-
-    Returns:
-        Seconds for which it should go on serving, so that all callers learn of it.
-    """
-    balancers = list(_alive)
-    seconds = max((balancer.presence.left() for balancer in balancers), default=0.0)
-    for balancer in balancers:
-        balancer.presence.drain(reason, seconds if ending else None)
-    return seconds
 
 
 def current() -> Balancer:

@@ -26,15 +26,17 @@ class Budget:
         calls: calls since the current bucket began; the owner adds to it.
         edge: when the current bucket ends.
         refused: retries refused in all.
+        workers: processes of this host that share the floor; each counts its own calls.
     """
 
-    __slots__ = ("_calls", "_retries", "calls", "edge", "floor", "refused", "retries", "share")
+    __slots__ = ("_calls", "_retries", "calls", "edge", "floor", "refused", "retries", "share", "workers")
 
     def __init__(self, share: float, floor: float) -> None:
         self.share = share
         self.floor = floor
         self.edge = float("-inf")
         self.calls = self.retries = self.refused = 0
+        self.workers = 1
         self._calls = [0] * (_BUCKETS - 1)
         # One bucket more than of calls: the current one is not full, and the bound must hold over the whole span.
         self._retries = [0] * _BUCKETS
@@ -60,7 +62,7 @@ class Budget:
 
     def allowed(self, span: float = WINDOW) -> float:
         """Retries that the calls of the last `span` seconds justify, with the floor."""
-        return self.share * self.called(span) + self.floor * span
+        return self.share * self.called(span) + self.floor * span / self.workers
 
     def called(self, span: float = WINDOW) -> int:
         """Calls in the last `span` seconds."""

@@ -16,6 +16,7 @@ from balancemw.call import Call, Terms, Try, leave, timeout_of
 from balancemw.context import BOUND
 from balancemw.fault import Fault, Kind
 from balancemw.node import Node
+from balancemw.opening import wait_for_nodes, wait_for_nodes_async
 from balancemw.service import Key
 from balancemw.timeouts import watch
 
@@ -97,6 +98,8 @@ def _balanced_sync(
     @wraps(function)
     def balanced(*args: Any, **kwargs: Any) -> R:
         terms = fixed or known()  # type: ignore[operator]
+        if terms.pool.awaited:
+            terms = wait_for_nodes(terms)
         key = None if key_rule is None else _key_of(key_rule, args, kwargs)
         attempt = Try(terms, key)
         call: Call | None = None
@@ -139,6 +142,8 @@ def _balanced_async(
     @wraps(function)
     async def balanced(*args: Any, **kwargs: Any) -> R:
         terms = fixed or known()  # type: ignore[operator]
+        if terms.pool.awaited:
+            terms = await wait_for_nodes_async(terms)
         key = None if key_rule is None else _key_of(key_rule, args, kwargs)
         attempt = Try(terms, key)
         call: Call | None = None

@@ -42,15 +42,16 @@ class Record:
         calls: calls that say something about the node, in all.
         failed: those of them that lower its success rate.
         consecutive: failures in a row that count towards ejection.
+        elsewhere: the same in other workers, as far as they have told since the last success here.
         edge: when the current bucket ends.
         level: how often it was ejected without having shown since that it works; doubles the next time out.
     """
 
-    __slots__ = ("_calm_at", "_past", "_width", "calls", "consecutive", "edge", "failed", "level")
+    __slots__ = ("_calm_at", "_past", "_width", "calls", "consecutive", "edge", "elsewhere", "failed", "level")
 
     def __init__(self, window: float) -> None:
         self._width = window / _BUCKETS
-        self.calls = self.failed = self.consecutive = self.level = 0
+        self.calls = self.failed = self.consecutive = self.elsewhere = self.level = 0
         self.edge = self._calm_at = float("-inf")
         self._past: list[tuple[int, int]] = []  # (calls, failed) when each bucket of the window began
 
@@ -89,7 +90,7 @@ class Record:
 
     def restart(self, now: float) -> None:
         """Forget the window and the row: what comes is a new beginning."""
-        self.consecutive = 0
+        self.consecutive = self.elsewhere = 0
         self._past.clear()
         self._calm_at = now + self._width * _BUCKETS
         self.roll(now)
@@ -97,8 +98,8 @@ class Record:
 
 def offence(record: Record, peers: Iterable[Record], now: float, rules: Rules) -> str | None:
     """Why the node must leave the pool, in words, or None when it need not."""
-    if rules.consecutive and record.consecutive >= rules.consecutive:
-        return f"{record.consecutive} failures in a row"
+    if rules.consecutive and record.consecutive + record.elsewhere >= rules.consecutive:
+        return f"{record.consecutive + record.elsewhere} failures in a row"
     calls, failed = record.window(now)
     if calls < rules.min_calls or 1.0 - failed / calls >= rules.success_rate:
         return None

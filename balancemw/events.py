@@ -3,9 +3,12 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import count
+from typing import NamedTuple
+
+from balancemw.tally import Sum, Tally
 
 LOG = logging.getLogger("balancemw")
 
@@ -19,8 +22,15 @@ _LEVELS = {
     "probe_proven": logging.INFO,
     "added": logging.INFO,
     "removed": logging.INFO,
+    "discovery_recovered": logging.INFO,
     "up": logging.INFO,
+    "noted": logging.INFO,
+    "overruled": logging.INFO,
+    "alertmanager_found": logging.INFO,
+    "store_back": logging.INFO,
 }
+
+_PASSING = ("failed",)  # each by itself only for listeners and for debugging; the journal has them in sum
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +38,19 @@ class Event:
     """One thing that happened to a node or a service.
 
     Attributes:
-        id: counts up from 1 within a process.
+        id: counts up from 1, for the listeners of a process and in its journal alike; where the journal is shared,
+            in that for all workers together.
         time: seconds since the epoch.
-        service: name of the service.
+        service: name of the service; ``""`` where none is concerned.
         node: ``host:port``, or None where it concerns the whole pool.
         event: what happened: ``failed``, ``ejected``, ``resting``, ``trial``, ``readmitted``, ``down``,
             ``drain``, ``weight``, ``up``, ``cleared``, ``expired``, ``fail_open``, ``fail_open_ended``,
-            ``budget_exhausted``, ``spared``, ``probe_unproven``, ``probe_proven``, ``added`` or ``removed``.
-        source: who says so: ``traffic``, ``probe``, ``operator``, ``alert``, ``discovery``, ``self``, or ``pool``.
+            ``budget_exhausted``, ``spared``, ``probe_unproven``, ``probe_proven``, ``added``, ``removed``, ``noted``,
+            ``held_back``, ``overruled``, ``unmatched``, ``alerts_lost``, ``alertmanager_lost``,
+            ``alertmanager_found``, ``store_lost``, ``store_back``, ``store_corrupt``, ``discovery_failed`` or
+            ``discovery_recovered``.
+        source: who says so: ``traffic``, ``probe``, ``operator``, ``alert``, ``discovery``, ``self``, ``pool``
+            or ``store``.
         fault: the kind of fault behind it, or None.
         reason: the same in words.
         evidence: figures behind it, JSON-able.
@@ -55,6 +70,59 @@ class Event:
 Listener = Callable[[Event], object]
 
 
+class Journal:
+    """The latest events, oldest first, in memory: reading takes no I/O. Threads may read it and add to it at once.
+
+    Where the journal is shared, an event waits for the number that it gets there, the same for all workers.
+
+    Args:
+        size: how many are kept.
+
+    Attributes:
+        catch_up: called before reading; lets what is still being summed up be told.
+        waiting: own events that are still to be shared, oldest first; None where the journal is not shared.
+        posting: those before them that are being shared, each with its number among ours.
+        adrift: whether the shared journal is out of reach; then those that wait are shown with the next numbers,
+            which others may be given once it is back.
+    """
+
+    def __init__(self, size: int = 1000) -> None:
+        self._size = size
+        self._ids = count(1)
+        self._events: deque[Event] = deque(maxlen=size)
+        self.catch_up: Callable[[], None] = lambda: None
+        self.waiting: deque[Event] | None = None
+        self.posting: deque[tuple[int, Event]] = deque(maxlen=size)
+        self.adrift = False
+
+    def share(self) -> None:
+        """From now on the numbers come from others, by `number`."""
+        self.waiting = deque(maxlen=self._size)
+        self.posting.clear()
+        self.adrift = True  # until it was reached for the first time
+
+    def add(self, event: Event) -> None:
+        """Keep `event`, in place of the oldest where there is no room."""
+        if self.waiting is None:
+            self._events.append(replace(event, id=next(self._ids)))
+        else:
+            self.waiting.append(event)
+
+    def number(self, events: Iterable[Event]) -> None:
+        """Keep events of all workers, with their shared numbers, in that order."""
+        self._events.extend(events)
+
+    def after(self, number: int = 0, limit: int = 1000) -> list[Event]:
+        """The oldest `limit` events whose ids are above `number`."""
+        self.catch_up()
+        known = list(self._events.copy())
+        if self.adrift and self.waiting is not None:
+            last = known[-1].id if known else 0
+            ours = [*(event for _, event in self.posting.copy()), *self.waiting.copy()]
+            known += [replace(event, id=last + place) for place, event in enumerate(ours, 1)]
+        return [event for event in known[-self._size :] if event.id > number][:limit]
+
+
 class _Here(threading.local):
     """What a thread is doing with events."""
 
@@ -69,10 +137,12 @@ class Events:
 
     Attributes:
         pending: what was noted and not yet told, oldest first.
+        journal: what was told.
     """
 
     def __init__(self, wall: Callable[[], float]) -> None:
         self.pending: deque[Note] = deque()
+        self.journal = Journal()
         self._here = _Here()
         self._wall = wall
         self._ids = count(1)
@@ -90,7 +160,7 @@ class Events:
 
     def wants(self, event: str) -> bool:
         """Whether anyone would see an event of this name, so that the frequent ones cost nothing unseen."""
-        return bool(self._listeners) or LOG.isEnabledFor(_LEVELS.get(event, logging.WARNING))
+        return event not in _PASSING or bool(self._listeners) or LOG.isEnabledFor(_LEVELS.get(event, logging.WARNING))
 
     def tell(self) -> None:
         """Tell what is pending, oldest first. Threads may share the work; each event is told once.
@@ -111,17 +181,18 @@ class Events:
             self._here.telling = False
 
     def _emit(self, note: "Note") -> None:
-        told = Event(next(self._ids), self._wall(), *note)
-        self._log(told)
-        for listener in tuple(self._listeners.values()):
+        told = Event(0 if note.summed else next(self._ids), self._wall(), *note[:-1])
+        if note.summed or told.event not in _PASSING:
+            self.journal.add(told)
+        self._log(told, logging.INFO if note.summed else _LEVELS.get(told.event, logging.WARNING))
+        for listener in () if note.summed else tuple(self._listeners.values()):  # they were told of each one
             try:
                 listener(told)
             except Exception:
                 LOG.exception("a listener of balancemw failed on %s of %s", told.event, told.service)
 
     @staticmethod
-    def _log(event: Event) -> None:
-        level = _LEVELS.get(event.event, logging.WARNING)
+    def _log(event: Event, level: int) -> None:
         if not LOG.isEnabledFor(level):
             return
         fields = {
@@ -133,12 +204,25 @@ class Events:
             "reason": event.reason,
             "evidence": dict(event.evidence),
         }
-        who = f"{event.service} {event.node}" if event.node else event.service
+        who = " ".join(name for name in (event.service, event.node) if name) or "balancemw"
         LOG.log(level, "%s: %s by %s: %s", who, event.event, event.source, event.reason, extra=fields)
 
 
-Note = tuple[str, str | None, str, str, str | None, str, Mapping[str, object]]
-"""An event to be: the fields of `Event` from `service` on."""
+class Note(NamedTuple):
+    """An event to be: its fields from `service` on.
+
+    Attributes:
+        summed: whether it stands for many of which listeners were told one by one.
+    """
+
+    service: str
+    node: str | None
+    event: str
+    source: str
+    fault: str | None = None
+    reason: str = ""
+    evidence: Mapping[str, object] = {}
+    summed: bool = False
 
 
 class News:
@@ -153,6 +237,7 @@ class News:
         self.tell = events.tell
         self._events = events
         self._service = service
+        self._tally = Tally()
 
     def note(
         self,
@@ -167,4 +252,24 @@ class News:
         """Note an event, unless nobody would hear of it."""
         if self._events.wants(event):
             kind = None if fault is None else str(fault)
-            self.pending.append((self._service, node, event, source, kind, reason, evidence))
+            self.pending.append(Note(self._service, node, event, source, kind, reason, evidence))
+
+    def failed(self, node: str, fault: str, reason: str, seconds: float, now: float) -> None:
+        """Note a failed try: by itself for those who want it so, and in sum for the journal."""
+        self.note(node, "failed", "traffic", reason, fault=fault, seconds=seconds)
+        summed = self._tally.add(node, str(fault), reason, now)
+        if summed is not None:
+            self._note_sum(summed)
+
+    def sum_up(self, now: float) -> None:
+        """Note the sums of failed tries that are due."""
+        for each in self._tally.due(now):
+            self._note_sum(each)
+
+    def _note_sum(self, each: Sum) -> None:
+        tries = "1 try" if each.count == 1 else f"{each.count} tries"
+        reason = f"{tries} failed: {each.reason}"
+        evidence = {"count": each.count, "last_error": each.reason}
+        self.pending.append(
+            Note(self._service, each.node, "failed", "traffic", each.fault, reason, evidence, summed=True)
+        )

@@ -237,6 +237,11 @@ class Exchange:
         fault = call.fail(attempt, fault, None)
         return call.delay(fault, response, None) if again else None
 
+    def pause(self, seconds: float) -> None:
+        """Wait until the next try of a sync request."""
+        if seconds:
+            self._terms.sleep(seconds)
+
     def stream(self) -> None:
         """The answer has no end of its own, as an event stream or an upgraded connection: it is judged by its head."""
         attempt = self._open[0]

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from balancemw.balancer import Balancer, drain
+from balancemw.balancer import Balancer
 from balancemw.events import LOG
+from balancemw.presence import drain
 
 Handler = Callable[[int, FrameType | None], Any]
 

@@ -81,20 +81,22 @@ def problem_of(error: BaseException) -> Problem | None:
     It names no service and no node: what is inside is told to the log, not to the client.
     """
     if isinstance(error, NoNodeAvailable):
-        _log(logging.WARNING, HTTPStatus.SERVICE_UNAVAILABLE, error)
+        tell(logging.WARNING, HTTPStatus.SERVICE_UNAVAILABLE, error)
         retry_after = str(max(1, ceil(min(error.retry_after, 3600.0))))
-        return _problem(HTTPStatus.SERVICE_UNAVAILABLE, "No replica of a needed service is available.", retry_after)
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, "No replica of a needed service is available.", retry_after)
     if isinstance(error, DeadlineExceeded):
-        _log(logging.INFO, HTTPStatus.GATEWAY_TIMEOUT, error)  # how often is up to the clients, who name the deadlines
-        return _problem(HTTPStatus.GATEWAY_TIMEOUT, "The time to answer this request is up.", None)
+        tell(logging.INFO, HTTPStatus.GATEWAY_TIMEOUT, error)  # how often is up to the clients, who name the deadlines
+        return problem(HTTPStatus.GATEWAY_TIMEOUT, "The time to answer this request is up.")
     return None
 
 
-def _log(level: int, status: HTTPStatus, error: BaseException) -> None:
-    LOG.log(level, "answered %d: %s", status, "; ".join([str(error), *getattr(error, "__notes__", ())]))
+def tell(level: int, status: HTTPStatus, error: BaseException, words: str = "") -> None:
+    """Log what a request was answered with, and why; `words` in place of what the error says, which may be secret."""
+    LOG.log(level, "answered %d: %s", status, "; ".join([words or str(error), *getattr(error, "__notes__", ())]))
 
 
-def _problem(status: HTTPStatus, detail: str, retry_after: str | None) -> Problem:
+def problem(status: HTTPStatus, detail: str, retry_after: str | None = None) -> Problem:
+    """The answer with this status; `detail` is a sentence, and goes to whoever asked."""
     told = {"type": "about:blank", "title": status.phrase, "status": int(status), "detail": detail}
     body = json.dumps(told).encode()
     headers = [("content-type", "application/problem+json"), ("content-length", str(len(body)))]

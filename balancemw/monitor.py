@@ -1,10 +1,10 @@
-"""The monitor: one daemon thread per process that runs active checks, on an event loop and a session of its own."""
+"""The monitor: one daemon thread per process that finds and checks nodes, on an event loop and a session of its own."""
 
 import asyncio
 import os
 import time
 import weakref
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from math import inf
 from random import Random
 from threading import Lock, Thread, current_thread
@@ -13,6 +13,7 @@ import aiohttp
 
 from balancemw.checks import Check, Loop, NotMade, Outcome, open_session
 from balancemw.context import Clock
+from balancemw.discovery import Finder
 from balancemw.events import LOG
 from balancemw.peer import Peer
 from balancemw.pool import Pool
@@ -22,33 +23,45 @@ _AT_ONCE = 100  # checks under way at a time, over all services
 _LONGEST_SLEEP = 5.0  # seconds, real ones like all below; each time it wakes the monitor shows that it is alive
 _POLL = 0.05  # the same where the balancer's clock is not the real one, and may be moved at any time
 _DEAD_AFTER = 30.0  # without a sign of life it is taken for dead and replaced
+_FOLLOW = 0.25  # how often a worker that another one checks for looks whether it is to take over
 _FAREWELL = 2.0  # how long `stop` waits for the thread to end
 
 
 class Monitor:
-    """Checks the nodes of the services that have a ``probe`` setting. Methods may be called from any thread.
+    """Checks the nodes of services that have a ``probe``, and finds those of services that have a ``discovery``.
+
+    Methods may be called from any thread.
 
     Args:
         pools: the services' pools.
         clock: the balancer's clock, on which the checks are planned. Their timeouts run on the real one.
         rng: spreads the checks.
+        leads: whether this process makes the checks of the service of that name; else another one does.
     """
 
-    def __init__(self, pools: Iterable[Pool], *, clock: Clock, rng: Random) -> None:
+    def __init__(
+        self, pools: Iterable[Pool], *, clock: Clock, rng: Random, leads: Callable[[str], bool] = lambda _: True
+    ) -> None:
         self._clock = clock
+        pools = list(pools)
+        self._leads = leads
+        self._led: set[str] = set()
         self._probed = [
             (Probe(pool, settings, rng), Check(settings, "" if pool.settings.host_header == "node" else pool.name))
             for pool in pools
             if (settings := pool.settings.probe)
         ]
+        self._finders = [Finder(pool, source, clock, rng) for pool in pools if (source := pool.settings.discovery)]
+        self._needed = bool(self._probed or self._finders)
+        self._followed: _Life | None = None  # the life in which the sources are asked
         self._lock = Lock()
         self._life: _Life | None = None
         self._hindered = False
 
     def ensure(self) -> None:
-        """See to it that the thread runs, if there is anything to check. Costs next to nothing when it does."""
+        """See to it that the thread runs, if there is anything to do. Costs next to nothing when it does."""
         life = self._life
-        if not self._probed or (life is not None and life.alive()):
+        if not self._needed or (life is not None and life.alive()):
             return
         with self._lock:
             if self._life is not life:  # another caller was quicker
@@ -57,25 +70,32 @@ class Monitor:
         if life is not None:
             LOG.warning("the monitor thread gave no sign of life for %g s: another takes its place", _DEAD_AFTER)
         if not started:
-            LOG.warning("the monitor thread cannot be started: nodes are not checked for now")
+            LOG.warning("the monitor thread cannot be started: nodes are not found or checked for now")
 
     def _begin(self) -> bool:
         now = self._clock()
         for probe, _ in self._probed:
             probe.start(now)
+        for finder in self._finders:
+            finder.start()
         self._life = _Life(self)  # also where it cannot begin: the next try comes when this one is taken for dead
         if self._life.begin():
             return True
+        self._rest()
+        return False
+
+    def _rest(self) -> None:
         for probe, _ in self._probed:
             probe.stop()
-        return False
+        for finder in self._finders:
+            finder.stop()
+        self._followed = None
 
     def stop(self) -> None:
         """End the thread; `ensure` starts another. What is known of the nodes stays."""
         with self._lock:
             life, self._life = self._life, None
-            for probe, _ in self._probed:
-                probe.stop()
+            self._rest()
         if life is not None:
             life.end()
 
@@ -83,9 +103,11 @@ class Monitor:
         """Forget, in a child process, the thread that lives in the parent only."""
         self._lock = Lock()
         self._life = None
-        for probe, check in self._probed:
-            probe.stop()
+        self._rest()
+        for _, check in self._probed:
             check.after_fork()
+        for finder in self._finders:
+            finder.start()  # with the first call
 
     # -- in the thread
 
@@ -93,21 +115,41 @@ class Monitor:
         """Begin the checks that are due; returns the seconds until there may be more, None when `life` is over."""
         if self._life is not life:
             return None
+        if self._followed is not life:
+            self._followed = life
+            for finder in self._finders:
+                life.work_on(finder.follow(session))
         now, soonest = self._clock(), inf
         for probe, check in self._probed:
+            if not self._takes(probe, now):
+                soonest = min(soonest, now + _FOLLOW)
+                continue
             for peer in probe.due(now):
                 life.work_on(self._check(life, session, probe, check, peer))
             soonest = min(soonest, probe.next_due)
         longest = _LONGEST_SLEEP if self._clock is time.monotonic else _POLL
         return min(max(soonest - now, 0.0), longest)
 
+    def _takes(self, probe: Probe, now: float) -> bool:
+        """Whether the checks of the service are ours to make."""
+        if not self._leads(probe.service):
+            self._led.discard(probe.service)
+            probe.follow(now)
+            return False
+        if probe.service not in self._led:
+            self._led.add(probe.service)
+            probe.start(now)
+        return True
+
     async def _check(
         self, life: "_Life", session: aiohttp.ClientSession, probe: Probe, check: Check, peer: Peer
     ) -> None:
         try:
             async with life.turns:
+                if not self._leads(probe.service):  # it took long to come to its turn, or the process was stopped
+                    return
                 outcome = await self._outcome(check, peer, session)
-            if self._life is life:
+            if self._life is life and self._leads(probe.service):
                 self._conclude(probe, peer, outcome)
         except (asyncio.CancelledError, GeneratorExit):
             raise

@@ -2,7 +2,7 @@
 
 from math import inf
 
-from balancemw.health import Mark
+from balancemw.health import GOING, Mark
 from balancemw.peer import Peer
 from balancemw.pool import Pool
 from balancemw.presence import STATE, time_to_go
@@ -10,7 +10,6 @@ from balancemw.presence import STATE, time_to_go
 _MARGIN = 2.5  # seconds that a node gets beyond those for which it goes on serving: for two, gunicorn's kept
 # connections still serve, and new ones are accepted by the kernel and then reset
 _UNTOLD = 10.0  # seconds until a node that does not say for how long is asked again
-_RESTART = 60.0  # seconds within which a node that went is expected back, and tried every second
 
 
 def listen(pool: Pool, peer: Peer, response: object, now: float) -> None:
@@ -35,5 +34,4 @@ def heed(pool: Pool, peer: Peer, said: str, now: float) -> None:
     former = peer.marks.get("self")
     if former is not None and former.kind == "drain" and (former.until is None or former.until > until - _MARGIN):
         return
-    peer.back_by = until + _RESTART
-    pool.mark(peer, Mark("self", "drain", "it says that it is going", now, until), now)
+    pool.mark(peer, Mark("self", "drain", GOING, now, until), now)

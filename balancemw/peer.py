@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from balancemw.ejection import Record
-from balancemw.health import Mark, Marks, commanded, weight_factor
+from balancemw.health import GOING, Mark, Marks, commanded, weight_factor
 from balancemw.load import Load
 from balancemw.node import Node
 from balancemw.routes import Routes
+
+RESTART = 60.0
+"""Seconds within which a node that went is expected back, and tried every second."""
 
 SHUTDOWN = 30.0
 """Seconds at the end of the time until which a node is expected back, when it has surely ended: what servers and
@@ -87,6 +90,12 @@ class Peer(Load):
         ejected = mark is not None and mark.kind == "ejected"
         return ejected or "probe" in self.marks or commanded(self.marks) is not None
 
+    @property
+    def figures(self) -> tuple[int, int, int]:
+        """Calls in flight, calls ended and failures, of all kinds and in all."""
+        record = self.record
+        return self.in_flight, record.calls + self.overloads + self.neutral, record.failed + self.overloads
+
     def rest_left(self, now: float) -> float:
         """Seconds that it still rests after an overload."""
         mark = self.marks.get("traffic")
@@ -119,6 +128,9 @@ class Peer(Load):
     def _hold(self, marks: Marks) -> None:
         self.marks = marks
         self.weight = self.node.weight * weight_factor(marks)
+        own = marks.get("self")
+        if own is not None and own.reason == GOING and own.until is not None:
+            self.back_by = own.until + RESTART
         mark = marks.get("traffic")
         self.eased = mark.weight if mark is not None and mark.weight is not None else 1.0
 

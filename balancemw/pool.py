@@ -14,7 +14,9 @@ from balancemw.budget import WINDOW, Budget
 from balancemw.events import Events, News
 from balancemw.fault import Fault, Kind
 from balancemw.health import Mark
+from balancemw.members import Members
 from balancemw.node import Node
+from balancemw.partners import Partners
 from balancemw.peer import Peer
 from balancemw.review import Review
 from balancemw.roster import Roster
@@ -37,7 +39,9 @@ class Pool:
 
     Attributes:
         lock: guards everything that changes; held for microseconds, never across I/O or a call of the user's.
+        awaited: whether the nodes are not known yet, but will be soon: a call had better wait.
         must_wait: whether a peer whose time out is over has to wait for its probe; set by what probes.
+        partners: the other workers' pools of the same service.
     """
 
     def __init__(
@@ -47,14 +51,17 @@ class Pool:
         self.name = name
         self.settings = settings
         self.budget = Budget(settings.retry.budget, settings.retry.budget_floor)
+        self.awaited = False
         self.must_wait: Callable[[Peer, float], bool] = lambda _peer, _now: False
         ramp = (settings.slow_start.window, settings.slow_start.min_weight)
         self.roster = Roster(lambda: strategy(rng), keep=settings.ejection.keep, ramp=ramp, rng=rng)
         self._news = News(events, name)
         self._housekeeping = housekeeping
         traffic = Traffic(settings.ejection, settings.retry.retry_after_max, rng)
-        self._standing = Standing(self.roster, traffic, self._news, self._changed)
+        self._standing = Standing(self.roster, traffic, self._news, self.changed)
         self._review = Review(self.roster, traffic, self._standing)
+        self._members = Members(self.roster, self._standing, self._news, self.changed, settings.ejection.window)
+        self.partners = Partners()
         self.lock = Lock()
         self._fast: Picker | None = None  # what chooses, while no call needs more care
         self._failing_open = False
@@ -109,7 +116,7 @@ class Pool:
             if now >= record.edge:
                 record.roll(now)
             record.calls += 1
-            record.consecutive = 0
+            record.consecutive = record.elsewhere = 0
             if peer.watched:
                 self._standing.credit(peer, started, now, route)
         finally:
@@ -199,13 +206,16 @@ class Pool:
         with self.lock:
             if not self.roster.is_due(peer, now) or not (repeatable or peer.certain(now)):
                 return False
+            if not self.partners.may_try(peer):
+                return False
             peer.trial_at = now
             self._news.note(peer.node.name, "trial", "traffic", "its time out is over: one call shows whether it works")
-            self._changed()
+            self.changed()
         self._news.tell()
         return True
 
-    def _changed(self) -> None:
+    def changed(self) -> None:
+        """Availability has to be derived anew. Under the lock."""
         self._again = self._edge = -inf
 
     def _tick(self, now: float) -> None:
@@ -213,14 +223,19 @@ class Pool:
         with self.lock:
             if now >= self.budget.edge:
                 self.budget.roll(now)
+                self._news.sum_up(now)
             self._review.look(now)
             if now >= self._again:
                 self._standing.expire(now)
-                self._again = self.roster.refresh(now, lambda peer: self.must_wait(peer, now))
+                self._again = self.roster.refresh(now, lambda peer: self.waits(peer, now))
                 self._fast = self.roster.plain_picker()
                 self._note_failing_open()
             self._edge = min(self._again, self.budget.edge)
         self._news.tell()
+
+    def waits(self, peer: Peer, now: float) -> bool:
+        """Whether a peer whose time out is over gets no trial call from here yet."""
+        return self.must_wait(peer, now) or not self.partners.may_try(peer)
 
     def _note_failing_open(self) -> None:
         kept = [peer.node.name for tier in self.roster.tiers for peer in tier.kept]
@@ -260,42 +275,63 @@ class Pool:
             self._standing.pass_probe(peer, now)
         self._news.tell()
 
+    def prove(self) -> None:
+        """A probe of this service has passed, so that its failures mean something from now on."""
+        with self.lock:
+            self.partners.prove()
+
+    def share(self, partners: Partners) -> None:
+        """Tell `partners` from now on what changes here."""
+        self.partners = self._standing.partners = partners
+
+    def adopt(self, peer: Peer, source: str, mark: Mark | None, level: int, now: float) -> None:
+        """Another worker has set or cleared (None) the mark of `source`, which it told itself. Under the lock."""
+        self._standing.adopt(peer, source, mark, level, now)
+
+    def sum_up(self, now: float) -> None:
+        """Tell what is known of failed tries in sum."""
+        with self.lock:
+            self._news.sum_up(now)
+        self._news.tell()
+
     def tell(self, event: str, source: str, reason: str) -> None:
         """Tell of something that concerns the whole service and changes no mark."""
         with self.lock:
             self._news.note(None, event, source, reason)
         self._news.tell()
 
-    def replace(self, nodes: Iterable[Node], now: float) -> None:
-        """Make `nodes` the members; those that stay keep what is known of them, new ones ramp up."""
-        with self.lock:
-            former = self.roster.peers
-            members = [self._member(node, former, now) for node in nodes]
-            staying = set(members)
-            for peer in former.values():
-                if peer not in staying:
-                    self._news.note(peer.node.name, "removed", "operator")
-            self.roster.arrange(members)
-            self._changed()
-        self._news.tell()
+    def replace(
+        self,
+        nodes: Iterable[Node],
+        now: float,
+        *,
+        source: str = "operator",
+        reason: str = "",
+        claims: Mapping[str, Mark] | None = None,
+    ) -> None:
+        """Make `nodes` the members; those that stay keep what is known of them, new ones ramp up.
 
-    def _member(self, node: Node, former: Mapping[str, Peer], now: float) -> Peer:
-        peer = former.get(node.url)
-        if peer is not None:
-            peer.become(node)
-            return peer
-        peer = Peer(node, self.settings.ejection.window)
-        self._news.note(node.name, "added", "operator")
-        if former:
-            self.roster.returned(peer, now)
-        return peer
+        Args:
+            nodes: all of them.
+            now: the time.
+            source: who says so.
+            reason: why those that leave do.
+            claims: all marks that `source` sets, by url; it clears the others it had set. None: none are touched.
+        """
+        with self.lock:
+            self._members.replace(tuple(nodes), now, source, reason)
+            if claims is not None:
+                self._members.claim(claims, now, source)
+        self._news.tell()
 
     def after_fork(self) -> None:
         """Begin anew in a child process: its parent's threads and open calls are not its own."""
         self.lock = Lock()
         self._news.pending.clear()
+        self._members.forget()
         for peer in self.roster.peers.values():
             peer.reset()
             peer.trial_at = None
+        self.partners.after_fork()
         self.roster.renew()
-        self._changed()
+        self.changed()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from math import inf
 from threading import Lock
+from weakref import WeakSet
 
 from balancemw.events import LOG
 
@@ -57,6 +58,7 @@ class Presence:
         self._since = time.time()
         self._drained_at = self._until = 0.0
         self._lock = Lock()
+        _everyone.add(self)
 
     # -- requests
 
@@ -136,8 +138,30 @@ class Presence:
         self._since = time.time()
 
 
+_everyone: "WeakSet[Presence]" = WeakSet()
+
+
+def drain(reason: str = "asked to", *, ending: bool = False) -> float:
+    """Have this process say that it is going, in every app with a balancer: callers then stay away.
+
+    For servers that leave no handler of SIGTERM to Python, and for who wants to drain before anything ends.
+
+    Args:
+        reason: for the log.
+        ending: whether the process is going to end after the seconds returned.
+
+    Returns:
+        Seconds for which it should go on serving, so that all callers learn of it.
+    """
+    everyone = list(_everyone)
+    seconds = max((presence.left() for presence in everyone), default=0.0)
+    for presence in everyone:
+        presence.drain(reason, seconds if ending else None)
+    return seconds
+
+
 def time_to_go(said: str) -> float | None:
-    """Seconds for which a node that says `said` of itself goes on serving; infinity: it does not say; None: it stays."""
+    """Seconds for which a node that says `said` of itself goes on serving; infinity: unknown; None: it stays."""
     state, _, rest = said.partition(";")
     if state.strip() != _DRAINING:
         return None

@@ -48,12 +48,9 @@ class Probe:
         settings: its ``probe`` settings.
         rng: spreads the checks.
 
-    Attributes:
-        proven: whether any node has ever passed. Until then failures mean nothing.
     """
 
     def __init__(self, pool: Pool, settings: ProbeSettings, rng: Random) -> None:
-        self.proven = False
         self._pool = pool
         self._settings = settings
         self._rng = rng
@@ -66,6 +63,16 @@ class Probe:
         self._pace = min(settings.fast_interval, settings.interval)
         self._look_at = inf
         pool.must_wait = self.must_wait
+
+    @property
+    def service(self) -> str:
+        """Name of the service."""
+        return self._pool.name
+
+    @property
+    def proven(self) -> bool:
+        """Whether any node has ever passed. Until then failures mean nothing."""
+        return self._pool.partners.proven
 
     def start(self, now: float) -> None:
         """Begin, or begin again: whatever was under way is forgotten, what was learnt is not."""
@@ -98,6 +105,12 @@ class Probe:
                 if self._checked.get(checked.peer.node.url) is checked:
                     found.append(checked.peer)
         return found
+
+    def follow(self, now: float) -> None:
+        """Another worker makes the checks: only see who is there, so that `must_wait` can tell."""
+        if now >= self._look_at:
+            self._look_at = now + self._pace
+            self._look_around(now)
 
     def _look_around(self, now: float) -> None:
         """Take in what others have done: nodes that came or left, marks, ejections that end before the next check.
@@ -197,7 +210,7 @@ class Probe:
         checked.failures = 0
         checked.passes += 1
         if not self.proven:
-            self.proven = True
+            self._pool.prove()
             if self._told is not None:
                 reason = f"{peer.node.name} has passed {described(self._settings)}: it is believed from now on"
                 self._pool.tell("probe_proven", "probe", reason)

@@ -30,6 +30,7 @@ class Roster:
     Attributes:
         peers: every peer by its url.
         tiers: lowest priority number first.
+        absence: why there is no peer, in words, where more can be said than that.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Roster:
     ) -> None:
         self.peers: dict[str, Peer] = {}
         self.tiers: tuple[Tier, ...] = ()
+        self.absence = ""
         self._strategy = strategy
         self._strategies: dict[int, Strategy] = {}
         self._keep = keep
@@ -181,7 +183,7 @@ class Roster:
         """The error that says why no node can be used."""
         peers = self.peers.values()
         if not peers:
-            return NoNodeAvailable(f"service {service!r} has no node")
+            return NoNodeAvailable(f"service {service!r} has no node" + (self.absence and f": {self.absence}"))
         ends = [mark.until - now for peer in peers for mark in peer.marks.values() if mark.until is not None]
         told = ", ".join(f"{peer.node.name} is {commanded(peer.marks)}" for peer in islice(peers, 4))
         more = f", and {len(peers) - 4} more" if len(peers) > 4 else ""

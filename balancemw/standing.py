@@ -5,6 +5,7 @@ from collections.abc import Callable
 from balancemw.events import News
 from balancemw.fault import Fault, Kind
 from balancemw.health import OVERRIDDEN_BY_UP, Mark
+from balancemw.partners import Partners
 from balancemw.peer import Peer
 from balancemw.roster import Roster
 from balancemw.routes import Routes
@@ -19,6 +20,9 @@ class Standing:
         traffic: judges how calls end.
         news: where changes are noted.
         changed: called when availability has to be derived anew.
+
+    Attributes:
+        partners: who else is told.
     """
 
     def __init__(self, roster: Roster, traffic: Traffic, news: News, changed: Callable[[], None]) -> None:
@@ -26,6 +30,7 @@ class Standing:
         self._traffic = traffic
         self._news = news
         self._changed = changed
+        self.partners = Partners()
 
     # -- what calls say
 
@@ -45,7 +50,7 @@ class Standing:
         """A call failed."""
         peer.watched = True
         seconds = round(now - started, 6)
-        self._news.note(peer.node.name, "failed", "traffic", fault.reason, fault=fault.kind, seconds=seconds)
+        self._news.failed(peer.node.name, fault.kind, fault.reason, seconds, now)
         if fault.kind is Kind.OVERLOAD:
             self._rest(peer, fault, started, now)
         elif not fault.lowers_success_rate:
@@ -71,6 +76,8 @@ class Standing:
             mark = self._traffic.convict(peer, fault, started, now, self._roster.others(peer))
             if mark is not None:
                 self.put(peer, mark, now, "ejected", fault.kind)
+            elif fault.counts:
+                self.partners.struck()
             elif peer.routes is not None and peer.routes.excuse and not excused:
                 self._news.note(peer.node.name, "spared", "traffic", peer.routes.excuse, fault=fault.kind)
 
@@ -98,6 +105,7 @@ class Standing:
     def put(self, peer: Peer, mark: Mark, now: float, event: str, fault: str | None = None) -> None:
         """Set a mark, in place of the source's former one."""
         self._update(peer, now, lambda: peer.put(mark))
+        self.partners.note(peer, mark.source, now)
         seen = peer.record
         evidence = {"calls": seen.calls, "failures": seen.failed, "in_flight": peer.in_flight}
         self._news.note(peer.node.name, event, mark.source, mark.reason, fault=fault, **evidence)
@@ -106,7 +114,8 @@ class Standing:
         """Remove the mark of `source`; returns whether there was one."""
         if source not in peer.marks:
             return False
-        self._update(peer, now, lambda: peer.drop(source))
+        self._remove(peer, source, now)
+        self.partners.note(peer, source, now)
         return True
 
     def release(self, peer: Peer, source: str, now: float, reason: str) -> None:
@@ -127,14 +136,27 @@ class Standing:
                 if mark.source == "self" and now < peer.back_by and not peer.accused:
                     gone = self._traffic.gone("it said that it was going, and has to show that it is back", now, now)
                     self.put(peer, gone, now, "ejected")
-                self.drop(peer, mark.source, now)
+                self._remove(peer, mark.source, now)  # the others see for themselves that it is over
                 self._news.note(peer.node.name, "expired", mark.source, f"{mark.kind} is over: {mark.reason}")
+
+    def adopt(self, peer: Peer, source: str, mark: Mark | None, level: int, now: float) -> None:
+        """Another worker has set or cleared a mark; `level`: how often it saw the node ejected."""
+        if mark is None:
+            if source in peer.marks:
+                self._remove(peer, source, now)
+            return
+        if mark.kind == "ejected":
+            self._traffic.adopt(peer, level, now)
+        self._update(peer, now, lambda: peer.put(mark))
 
     def pass_probe(self, peer: Peer, now: float) -> None:
         """A probe found the node well: if its time out is over, that readmits it."""
         if peer.awaits_readmission(now) and "probe" not in peer.marks:
             self.drop(peer, "traffic", now)
             self._news.note(peer.node.name, "readmitted", "probe", "its probe passed")
+
+    def _remove(self, peer: Peer, source: str, now: float) -> None:
+        self._update(peer, now, lambda: peer.drop(source))
 
     def _update(self, peer: Peer, now: float, change: Callable[[], None]) -> None:
         barred, weight = peer.barred, peer.weight

@@ -27,7 +27,9 @@ def service_status(pool: Pool, now: float, epoch: float) -> dict[str, object]:
 def _node_status(pool: Pool, peer: Peer, now: float, epoch: float) -> dict[str, object]:
     node, record = peer.node, peer.record
     slow_start = pool.settings.slow_start
-    trying = peer.trial_at is not None or (pool.roster.is_due(peer, now) and not pool.must_wait(peer, now))
+    trying = peer.trial_at is not None or (pool.roster.is_due(peer, now) and not pool.waits(peer, now))
+    here, elsewhere = peer.figures, pool.partners.elsewhere(peer)
+    in_flight, calls, failures = (own + others for own, others in zip(here, elsewhere, strict=True))
     return {
         "url": node.url,
         "name": node.name,
@@ -35,10 +37,10 @@ def _node_status(pool: Pool, peer: Peer, now: float, epoch: float) -> dict[str, 
         "weight": peer.weight * peer.eased * peer.ramp(now, slow_start.window, slow_start.min_weight),
         "zone": node.zone,
         "priority": node.priority,
-        "in_flight": peer.in_flight,
+        "in_flight": in_flight,
         "latency_ms": peer.latency * 1000.0 if peer.latency else None,
         "success_rate": record.success_rate(now),
-        "calls": record.calls + peer.overloads + peer.neutral,
-        "failures": record.failed + peer.overloads,
+        "calls": calls,
+        "failures": failures,
         "marks": peer.shown_marks(epoch),
     }

@@ -63,8 +63,8 @@ class Traffic:
         on_trial = peer.trial_at is not None and started >= peer.trial_at
         if not on_trial and not peer.awaits_readmission(now):
             return None
-        peer.trial_at = None
         if now < peer.back_by:
+            peer.trial_at = None
             return self.gone(f"not back yet ({fault.reason})", now, now + _RETURN)
         return self._eject(peer, "its trial call failed", fault, now)
 
@@ -75,12 +75,17 @@ class Traffic:
 
     def _eject(self, peer: Peer, reason: str, fault: Fault, now: float) -> Mark:
         span = time_out(peer.record.level, self.rules, self._rng)
-        peer.record.level += 1
+        self.adopt(peer, peer.record.level + 1, now)
+        return Mark("traffic", "ejected", f"{reason} ({fault.reason}); out for {span:.1f} s", now, now + span)
+
+    @staticmethod
+    def adopt(peer: Peer, level: int, now: float) -> None:
+        """The peer is ejected, by us or by another worker, for the `level`-th time in a row."""
+        peer.record.level = level
         peer.record.restart(now)
-        peer.returned_at = None
+        peer.returned_at = peer.trial_at = None
         peer.stalled = False
         peer.wins = 0
-        return Mark("traffic", "ejected", f"{reason} ({fault.reason}); out for {span:.1f} s", now, now + span)
 
     def rest(self, peer: Peer, fault: Fault, started: float, now: float) -> Mark | None:
         """The mark of an overloaded node that is given a rest: one that was on trial is tried again after it."""

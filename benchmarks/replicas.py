@@ -15,12 +15,12 @@ def urls(count: int) -> list[str]:
 @contextmanager
 def balancer_of(count: int, **service: object) -> Generator[Balancer]:
     """A balancer of one service, called "service", with `count` nodes and the settings `service`."""
-    with _silence(), Balancer({"services": {"service": {"nodes": urls(count), **service}}}) as balancer:
+    with silence(), Balancer({"services": {"service": {"nodes": urls(count), **service}}}) as balancer:
         yield balancer
 
 
 @contextmanager
-def _silence() -> Generator[None]:
+def silence() -> Generator[None]:
     """Log records are made, as in an app that keeps a log, but go nowhere."""
     log, handler = logging.getLogger("balancemw"), logging.NullHandler()
     propagate, log.propagate = log.propagate, False

@@ -25,6 +25,7 @@ ROWS = {
     },
     "clients": {"aiohttp"},
     "memory": {"peak_ewma", "consistent_hash"},
+    "sharing": {"sqlite", "redis", "memory", "sqlite, locked", "sqlite, deleted", "redis, cut"},
     "availability": {"random", "round_robin", "weighted_random", "weighted_round_robin", "least_requests", "peak_ewma"},
 }
 

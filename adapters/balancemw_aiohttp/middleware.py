@@ -10,6 +10,7 @@ from balancemw.call import Try, leave
 from balancemw.context import BOUND
 from balancemw.exchange import IDEMPOTENT, Exchange, in_dialect, route_of, services
 from balancemw.notice import listen
+from balancemw.opening import wait_for_nodes_async
 from balancemw.presence import STATE
 from balancemw.routes import ANY
 from balancemw.timeouts import watch
@@ -54,6 +55,8 @@ class Balance:
             return await handler(request)
         repeatable = request.method in IDEMPOTENT or request.headers.get("Idempotency-Key")
         terms = destination.repeatable if repeatable else destination.once
+        if terms.pool.awaited:
+            terms = await wait_for_nodes_async(terms)
         key = None if self._key is None else self._key(request)
         try:
             # What every request pays for is here, and the rest in `Sending`.

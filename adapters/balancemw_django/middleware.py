@@ -15,7 +15,7 @@ from balancemw.balancer import install_lazily
 from balancemw.errors import BalanceError
 from balancemw.inbound import conclude, open_request, problem_of
 from balancemw_django.attendance import attend, count_out
-from balancemw_django.own import balancer
+from balancemw_django.own import balancer, forwarding
 from balancemw_django.serving import Serving, serve_body
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]
@@ -29,6 +29,8 @@ class BalanceMiddleware:
 
     `NoNodeAvailable` that the app lets through becomes 503 with ``Retry-After``, `DeadlineExceeded` 504, both as
     ``application/problem+json``. Middleware above this one in ``MIDDLEWARE`` is outside of the request's deadline.
+    Requests at or below a prefix of the ``routes`` settings go to a replica: neither a view nor middleware below this
+    one sees them.
 
     Raises:
         SettingsError: the settings are wrong or missing, with every problem.
@@ -38,7 +40,7 @@ class BalanceMiddleware:
     async_capable = True
 
     def __init__(self, get_response: GetResponse) -> None:
-        balancer()  # wrong settings are told when the server starts, not by each of its requests
+        forwarding()  # wrong settings are told when the server starts, not by each of its requests
         if not apps.is_installed("balancemw_django"):  # else that has been done, and the project may have its own since
             install_lazily(balancer)
         self._get_response: Callable[[HttpRequest], Any] = get_response
@@ -56,7 +58,8 @@ class BalanceMiddleware:
         with count_out() as counted:
             serving = _open(request)
             with serving:
-                response = self._get_response(request)
+                routes = forwarding()
+                response = (routes.answer(request) if routes else None) or self._get_response(request)
             return counted(_finish(request, response, serving))
 
     async def _answer_async(self, request: HttpRequest) -> HttpResponseBase:
@@ -66,7 +69,9 @@ class BalanceMiddleware:
         with count_out() as counted:
             serving = _open(request)
             with serving:
-                response = await self._get_response(request)
+                routes = forwarding()
+                forwarded = await routes.answer_async(request) if routes else None
+                response = forwarded or await self._get_response(request)
             return counted(_finish(request, response, serving))
 
     def process_exception(self, _request: HttpRequest, exception: Exception) -> HttpResponse | None:

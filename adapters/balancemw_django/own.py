@@ -1,6 +1,7 @@
 """The process's own balancer, out of Django's settings: made when first needed, and again when a test changes them."""
 
 import os
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.core.signals import setting_changed
@@ -8,6 +9,9 @@ from django.core.signals import setting_changed
 from balancemw.balancer import Balancer
 from balancemw.errors import SettingsError
 from balancemw.settings import Settings
+
+if TYPE_CHECKING:
+    from balancemw_django.forwarding import Forwarding
 
 SETTING = "BALANCEMW"
 VARIABLE = "BALANCEMW_SETTINGS"
@@ -18,6 +22,7 @@ _MISSING = (
 )
 
 _made: dict[str, Balancer] = {}
+_forwarding: dict[str, tuple[Balancer, "Forwarding"]] = {}
 
 
 def balancer() -> Balancer:
@@ -33,6 +38,27 @@ def _make() -> Balancer:
     # No lock: a process forked while another thread holds it would wait for ever. Of two made at once one is dropped,
     # which is free, as a balancer opens nothing before its first call.
     return _made.setdefault(SETTING, Balancer(loaded()))
+
+
+def forwarding() -> "Forwarding | None":
+    """What forwards the requests of the routes in the settings; None: there are none.
+
+    Raises:
+        SettingsError: there are, and urllib3 is not installed.
+    """
+    own = balancer()
+    if not own.settings.routes:
+        return None
+    known, made = _forwarding.get(SETTING, (None, None))
+    if known is not own or made is None:
+        try:
+            from balancemw_django.forwarding import Forwarding  # noqa: PLC0415  urllib3 is wanted for routes alone
+        except ImportError as error:
+            missing = f"{origin()}: routes: to forward needs {error.name}; pip install 'balancemw[django]'"
+            raise SettingsError([missing]) from error
+        made = Forwarding(own)
+        _forwarding[SETTING] = (own, made)
+    return made
 
 
 def origin() -> str:

@@ -1,22 +1,17 @@
 """The middleware: each request gets its context, our two errors get their answers, and all else passes through."""
 
 import os
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any
+from collections.abc import Mapping
 
 from balancemw import Balancer, Settings
 from balancemw.balancer import install
 from balancemw.context import BOUND, REQUEST, Request
 from balancemw.events import LOG
 from balancemw.farewell import watch_sigterm
-from balancemw.inbound import ATTEMPT_COUNT, Problem, conclude, open_request, problem_of
+from balancemw.inbound import ATTEMPT_COUNT, conclude, open_request, problem_of
+from balancemw_starlette.asgi import ASGIApp, Message, Receive, Scope, Send, give
 from balancemw_starlette.attendance import attend
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+from balancemw_starlette.forwarding import Forwarding
 
 _ENDS = ("lifespan.shutdown.complete", "lifespan.shutdown.failed", "lifespan.startup.failed")
 _BODIES = ("http.response.body", "http.response.pathsend", "http.response.zerocopysend")
@@ -53,6 +48,7 @@ class BalanceMiddleware:
         self._app = app
         self._owned = balancer is None
         self._closed = False
+        self._forwarding = Forwarding(self.balancer) if self.balancer.settings.routes else None
         self._headers = {
             name.encode("latin-1"): name for name in (*self.balancer.settings.inbound.deadline_headers, ATTEMPT_COUNT)
         }
@@ -62,22 +58,27 @@ class BalanceMiddleware:
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
+        forwarded = None if self._forwarding is None else self._forwarding.app_for(scope)
+        if forwarded is not None:
+            request = open_request(self.balancer, self._told(scope).get) if kind == "http" else Request(self.balancer)
+            await self._run(forwarded, request, scope, receive, send)
+            return
         if kind == "http":
             scope.setdefault("state", {})["balancer"] = self.balancer
             await self._serve(scope, receive, send)
-        elif kind == "websocket":
+        elif kind == "websocket":  # a conversation, which is not due at any time
             scope.setdefault("state", {})["balancer"] = self.balancer
-            await self._run(Request(self.balancer), scope, receive, send)  # a conversation is not due at any time
+            await self._run(self._app, Request(self.balancer), scope, receive, send)
         elif kind == "lifespan":
             await self._live(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
-    async def _run(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the app in the context of `request`; whoever called us, a test or an outer app, keeps its own."""
+    async def _run(self, app: ASGIApp, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run `app` in the context of `request`; whoever called us, a test or an outer app, keeps its own."""
         request_token, bound_token = REQUEST.set(request), BOUND.set(request.deadline)
         try:
-            await self._app(scope, receive, send)
+            await app(scope, receive, send)
         finally:
             try:
                 BOUND.reset(bound_token)
@@ -91,13 +92,13 @@ class BalanceMiddleware:
         request = open_request(self.balancer, self._told(scope).get)
         answer = _Answer(send, request)
         try:
-            await self._run(request, scope, receive, answer.send)
+            await self._run(self._app, request, scope, receive, answer.send)
         except Exception as error:
             problem = None if answer.started else problem_of(error)
             if problem is None:
                 await answer.release()
                 raise
-            await _give(problem, scope, send)
+            await give(problem, scope, receive, send)
         else:
             await answer.release()
 
@@ -126,11 +127,11 @@ class BalanceMiddleware:
 
         async def send_and_close(message: Message) -> None:
             if message["type"] in _ENDS:
-                self._close()
+                await self._close()
             await send(message)
 
         try:
-            await self._run(Request(self.balancer), scope, receive_and_open, send_and_close)
+            await self._run(self._app, Request(self.balancer), scope, receive_and_open, send_and_close)
         except Exception as error:
             if asked:
                 raise
@@ -146,7 +147,9 @@ class BalanceMiddleware:
             self._closed = False
             self.balancer.start()
 
-    def _close(self) -> None:
+    async def _close(self) -> None:
+        if self._forwarding is not None:
+            await self._forwarding.sessions.close()
         if self._owned:
             self._closed = True
             self.balancer.close()
@@ -188,10 +191,3 @@ class _Answer:
             self.started = True
             for message in held:
                 await self._send(message)
-
-
-async def _give(problem: Problem, scope: Scope, send: Send) -> None:
-    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in problem.headers]
-    await send({"type": "http.response.start", "status": int(problem.status), "headers": headers})
-    body = b"" if scope["method"] == "HEAD" else problem.body
-    await send({"type": "http.response.body", "body": body})

@@ -3,14 +3,18 @@
 import os
 from collections.abc import Iterable, Mapping
 from contextvars import copy_context
+from typing import TYPE_CHECKING
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from balancemw import Balancer, Settings
+from balancemw import Balancer, Settings, SettingsError
 from balancemw.balancer import install
 from balancemw.context import enter_request
 from balancemw.inbound import ATTEMPT_COUNT, open_request, problem_of
 from balancemw_werkzeug.answer import Answer, Body
 from balancemw_werkzeug.attendance import attend
+
+if TYPE_CHECKING:
+    from balancemw_werkzeug.forwarding import Forwarding
 
 
 class BalanceMiddleware:
@@ -18,7 +22,7 @@ class BalanceMiddleware:
 
     Inside, ``environ["balancemw.balancer"]`` is the balancer and `balancemw.balanced` finds it, also while the body is
     iterated. `NoNodeAvailable` that the app lets through is answered with 503 and `DeadlineExceeded` with 504, unless
-    an answer is under way.
+    an answer is under way. Requests at or below a prefix of the ``routes`` settings go to a replica, not to the app.
 
     Args:
         app: the WSGI app.
@@ -41,6 +45,7 @@ class BalanceMiddleware:
             raise TypeError("settings= and balancer= say the same thing: give one of them")
         self.balancer = install(Balancer(settings) if balancer is None else balancer)
         self._app = app
+        self._forwarding = _forwarding(self.balancer)
         names = (*self.balancer.settings.inbound.deadline_headers, ATTEMPT_COUNT)
         self._keys = {name: "HTTP_" + name.upper().replace("-", "_") for name in names}
 
@@ -58,6 +63,10 @@ class BalanceMiddleware:
         # into the thread when the server never closes it.
         context = copy_context()
         context.run(enter_request, request)
+        if self._forwarding is not None:
+            forwarded = context.run(self._forwarding.answer, environ, start_response)
+            if forwarded is not None:
+                return forwarded
         answer = Answer(start_response)
         try:
             body = context.run(self._app, environ, answer.start)
@@ -70,6 +79,17 @@ class BalanceMiddleware:
             answer.release()
             return body
         return Body(body, context, answer, environ, request)
+
+
+def _forwarding(balancer: Balancer) -> "Forwarding | None":
+    if not balancer.settings.routes:
+        return None
+    try:
+        from balancemw_werkzeug.forwarding import Forwarding  # noqa: PLC0415  urllib3 is wanted for routes alone
+    except ImportError as error:
+        missing = f"routes: to forward for a WSGI app needs {error.name}; pip install 'balancemw[werkzeug]'"
+        raise SettingsError([missing]) from error
+    return Forwarding(balancer)
 
 
 def _needs_no_context(body: Iterable[bytes], environ: WSGIEnvironment) -> bool:

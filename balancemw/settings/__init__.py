@@ -10,20 +10,40 @@ from balancemw.settings.models import (
     EjectionSettings,
     InboundSettings,
     RetrySettings,
+    RouteSettings,
     ServiceSettings,
     SlowStartSettings,
     StrategySettings,
 )
 from balancemw.settings.probe import ProbeSettings
+from balancemw.settings.sources import (
+    CallableSettings,
+    ConsulSettings,
+    DiscoverySettings,
+    DnsSettings,
+    FileSettings,
+    KubernetesSettings,
+    SrvSettings,
+)
+from balancemw.settings.state import StateSettings
 
 __all__ = [
+    "CallableSettings",
+    "ConsulSettings",
+    "DiscoverySettings",
+    "DnsSettings",
     "EjectionSettings",
+    "FileSettings",
     "InboundSettings",
+    "KubernetesSettings",
     "ProbeSettings",
     "RetrySettings",
+    "RouteSettings",
     "ServiceSettings",
     "Settings",
     "SlowStartSettings",
+    "SrvSettings",
+    "StateSettings",
     "StrategySettings",
     "advice",
     "parse_nodes",

@@ -6,31 +6,57 @@ from dataclasses import fields
 from math import ceil
 
 from balancemw.settings.document import Settings
-from balancemw.settings.models import EjectionSettings, ServiceSettings, SlowStartSettings
+from balancemw.settings.models import EjectionSettings, RouteSettings, ServiceSettings, SlowStartSettings
+from balancemw.settings.sources import DnsSettings, KubernetesSettings
 from balancemw.settings.words import key_text
 
 Piece = tuple[str, str]
-"""A key below the service, and what is to be said of it."""
+"""A key below the service or route, and what is to be said of it."""
+
+_MUCH = 16 * 1024 * 1024
 
 
 def advice(settings: Settings) -> list[str]:
     """What is valid but of no use, one line each with the full key, such as
     ``services.inventory.retry.backoff: 1 s is above backoff_max (0.25 s), the cap on each wait``.
     """
-    return [
+    of_services = [
         f"{key_text(('services', name))}.{key}: {text}"
         for name, service in settings.services.items()
-        for topic in (_nodes, _strategy, _times, _retry, _ejection, _keep, _probe, _probe_answers)
+        for topic in (_nodes, _discovery, _strategy, _times, _retry, _ejection, _keep, _probe, _probe_answers)
         for key, text in topic(service)
     ]
+    of_routes = [
+        f"{key_text(('routes', prefix))}.{key}: {text}"
+        for prefix, route in settings.routes.items()
+        for key, text in _route(prefix, route, settings.services[route.service])
+    ]
+    return of_services + of_routes
+
+
+def _route(prefix: str, route: RouteSettings, service: ServiceSettings) -> Iterator[Piece]:
+    if prefix == "/" and route.keep_prefix:
+        yield "keep_prefix", "has no effect with '/': there is nothing to take off"
+    if route.body_limit != RouteSettings(service="").body_limit and service.retry.attempts == 1:
+        text = f"has no effect with retry.attempts = 1 of service {route.service!r}: nothing is sent again"
+        yield "body_limit", text
+    if route.body_limit > _MUCH:
+        yield "body_limit", f"{route.body_limit} bytes: so much may be held in memory for each request under way"
 
 
 def _nodes(service: ServiceSettings) -> Iterator[Piece]:
-    if not service.nodes:
+    if not service.nodes and service.discovery is None:
         yield "nodes", "the list is empty: every call fails with NoNodeAvailable until replace() fills it"
     for name, count in Counter(node.name for node in service.nodes).items():
         if count > 1:
             yield "nodes", f"{count} nodes are called {name!r}; tell them apart by their urls, not by that name"
+
+
+def _discovery(service: ServiceSettings) -> Iterator[Piece]:
+    found = service.discovery
+    if isinstance(found, DnsSettings | KubernetesSettings) and found.scheme == "https":
+        text = "the nodes found are addresses: the client adapters want certificates for the service's name"
+        yield "discovery.scheme", f"{text}, and functions of your own for the address, unless they ask otherwise"
 
 
 def _strategy(service: ServiceSettings) -> Iterator[Piece]:

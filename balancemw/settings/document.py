@@ -4,17 +4,19 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, is_dataclass
 from types import MappingProxyType
-from typing import Self
+from typing import Any, Self
 
 from pydantic import TypeAdapter, ValidationError
 
 from balancemw.errors import SettingsError
 from balancemw.node import Node
 from balancemw.settings.merge import Section, merged, written
-from balancemw.settings.models import InboundSettings, ServiceSettings
+from balancemw.settings.models import InboundSettings, RouteSettings, ServiceSettings
 from balancemw.settings.nodes import NodeList
 from balancemw.settings.report import KNOWN, Report, unknown_key
+from balancemw.settings.routes import parse_routes
 from balancemw.settings.source import from_environment, from_file
+from balancemw.settings.state import StateSettings, parse_state
 from balancemw.settings.words import HOST_RULE, Path, host_name, shown
 
 _SERVICE = TypeAdapter(ServiceSettings)
@@ -29,18 +31,24 @@ class Settings:
     Attributes:
         services: read-only mapping of names to `ServiceSettings`.
         inbound: what a request that comes in brings along.
+        routes: read-only mapping of path prefixes, decoded and without a slash at the end, to `RouteSettings`.
+        state: where what is known of the nodes is kept.
     """
 
     services: Mapping[str, ServiceSettings] = field(hash=False)
     inbound: InboundSettings
+    routes: Mapping[str, RouteSettings] = field(hash=False, default_factory=dict)
+    state: StateSettings = field(default_factory=StateSettings)
 
     def __post_init__(self) -> None:
         if not all(isinstance(service, ServiceSettings) for service in self.services.values()):
             raise TypeError("Settings holds what is already checked; use Settings.load(mapping)")
         object.__setattr__(self, "services", MappingProxyType(dict(self.services)))
+        object.__setattr__(self, "routes", MappingProxyType(dict(self.routes)))
 
     def __reduce__(self) -> tuple[type["Settings"], tuple[object, ...]]:
-        return Settings, (dict(self.services), self.inbound)  # a mapping proxy cannot be pickled
+        parts = (dict(self.services), self.inbound, dict(self.routes), self.state)  # a mapping proxy cannot be pickled
+        return Settings, parts
 
     @classmethod
     def load(cls, source: "Settings | Mapping[str, object] | str | os.PathLike[str] | None" = None) -> Self:
@@ -64,7 +72,7 @@ class Settings:
             raw = from_file(source)
         else:
             raise SettingsError([f"expected a mapping or the path of a TOML file, got {shown(source)}{_how(source)}"])
-        return cls(*_checked(raw))
+        return cls(**_checked(raw))
 
 
 def _how(source: object) -> str:
@@ -93,7 +101,8 @@ def parse_nodes(nodes: Iterable[object], *, key: str = "nodes") -> tuple[Node, .
     raise SettingsError(report.lines)
 
 
-def _checked(raw: Section) -> tuple[dict[str, ServiceSettings], InboundSettings]:
+def _checked(raw: Section) -> dict[str, Any]:
+    """What `Settings` is made of."""
     report = Report()
     report.odd_keys((), raw)
     for key in raw:
@@ -105,9 +114,12 @@ def _checked(raw: Section) -> tuple[dict[str, ServiceSettings], InboundSettings]
     defaults = _defaults(_mapping(raw, "defaults", report), report, alone=not services)
     found = {name: _service(name, own, defaults, report) for name, own in _named(services, report)}
     inbound = _inbound(_mapping(raw, "inbound", report), report)
+    routes = parse_routes(_mapping(raw, "routes", report), services, report)
+    state = _state(raw.get("state", "memory"), report)
     if report.lines:
         raise SettingsError(report.lines)
-    return {name: service for name, service in found.items() if service}, inbound
+    checked = {name: service for name, service in found.items() if service}
+    return {"services": checked, "inbound": inbound, "routes": routes, "state": state}
 
 
 def _mapping(raw: Section, key: str, report: Report) -> Section:
@@ -171,3 +183,11 @@ def _inbound(inbound: Section, report: Report) -> InboundSettings:
     except ValidationError as error:
         report.invalid(error, lambda path, _: ("inbound", *path), root="inbound")
     return InboundSettings()
+
+
+def _state(state: object, report: Report) -> StateSettings:
+    try:
+        return parse_state(state)
+    except ValueError as error:
+        report.add(("state",), str(error))
+    return StateSettings()

@@ -18,3 +18,15 @@ SecondsOrZero = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Rate = SecondsOrZero
 Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 PositiveShare = Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)]
+
+
+class Conflict(ValueError):
+    """Two keys of one section contradict each other.
+
+    Attributes:
+        other: the key that contradicts the one the error is raised for.
+    """
+
+    def __init__(self, other: str, message: str) -> None:
+        super().__init__(message)
+        self.other = other

@@ -7,7 +7,7 @@ from balancemw.settings.words import Path
 
 Section = Mapping[Any, Any]
 
-_DEEP = ("retry", "ejection", "probe", "slow_start")  # merged key by key; anything else is replaced whole
+_DEEP = ("retry", "ejection", "probe", "slow_start", "discovery")  # merged key by key; anything else is replaced whole
 
 
 def merged(own: Section, defaults: Section) -> dict[Any, Any]:
@@ -17,11 +17,18 @@ def merged(own: Section, defaults: Section) -> dict[Any, Any]:
         below = defaults.get(key)
         if key == "probe" and below is True:
             below = {"kind": "tcp"}
-        if key in _DEEP and isinstance(value, Mapping) and isinstance(below, Mapping):
+        if key in _DEEP and isinstance(value, Mapping) and isinstance(below, Mapping) and _alike(key, value, below):
             result[key] = {**below, **value}
         else:
             result[key] = _plain(value)
+    if result.get("discovery") is not None:
+        result.setdefault("nodes", ())
     return result
+
+
+def _alike(key: str, value: Section, below: Section) -> bool:
+    """Whether both speak of the same thing: the options of one kind of discovery mean nothing to another."""
+    return key != "discovery" or "kind" not in value or value["kind"] == below.get("kind")
 
 
 def _plain(value: object) -> object:

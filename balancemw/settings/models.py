@@ -13,8 +13,10 @@ from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, fiel
 from pydantic.dataclasses import dataclass
 
 from balancemw.errors import did_you_mean
+from balancemw.settings.discovery import Discovery
 from balancemw.settings.fields import (
     STRICT,
+    Conflict,
     Count,
     CountOrOff,
     Flag,
@@ -32,18 +34,6 @@ from balancemw.settings.words import a_list, looks_secret, shown
 from balancemw.strategies import OptionError, resolve
 
 _LEAST_MULTIPLE = 1.5
-
-
-class Conflict(ValueError):
-    """Two keys of one section contradict each other.
-
-    Attributes:
-        other: the key that contradicts the one the error is raised for.
-    """
-
-    def __init__(self, other: str, message: str) -> None:
-        super().__init__(message)
-        self.other = other
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -195,6 +185,7 @@ class ServiceSettings:
         retry: when a call is tried again.
         ejection: when traffic takes a node out.
         probe: active checks, or None.
+        discovery: where its nodes are found, or None. `nodes` are then those known until it has spoken.
         slow_start: the ramp after recovery.
         host_header: what the client adapters and checks send as ``Host``, and whose certificate TLS nodes must have:
             ``"service"``, the service's name, or ``"node"``, the host of the node's url.
@@ -207,6 +198,7 @@ class ServiceSettings:
     retry: RetrySettings = RetrySettings()
     ejection: EjectionSettings = EjectionSettings()
     probe: Probe = None
+    discovery: Discovery = None
     slow_start: SlowStartSettings = SlowStartSettings()
     host_header: Annotated[Text, AfterValidator(_identity)] = "service"
 
@@ -255,3 +247,18 @@ class InboundSettings:
     chain_stop: Flag = True
     health_path: Annotated[Text, AfterValidator(_path)] | None = None
     drain_seconds: SecondsOrZero = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class RouteSettings:
+    """Where the requests at or below one path prefix go.
+
+    Attributes:
+        service: the name of a service.
+        keep_prefix: whether the replicas get the prefix too.
+        body_limit: bytes of a request's body that are kept, so that it can be sent again; 0: none.
+    """
+
+    service: Text
+    keep_prefix: Flag = False
+    body_limit: CountOrOff = 65536

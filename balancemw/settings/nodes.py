@@ -73,7 +73,7 @@ def _unique(value: Any, handler: ValidatorFunctionWrapHandler) -> tuple[Node, ..
     try:
         nodes = handler(value)
     except ValidationError as error:
-        faults.extend(_again(fault) for fault in error.errors(include_url=False))
+        faults.extend(again(fault) for fault in error.errors(include_url=False))
     first: dict[tuple[object, ...], int] = {}
     for index, entry in enumerate(value):
         address = _address(entry)
@@ -86,7 +86,8 @@ def _unique(value: Any, handler: ValidatorFunctionWrapHandler) -> tuple[Node, ..
     return nodes
 
 
-def _again(fault: ErrorDetails) -> InitErrorDetails:
+def again(fault: ErrorDetails) -> InitErrorDetails:
+    """What pydantic found, to be raised once more together with what else is wrong."""
     return {"type": fault["type"], "loc": fault["loc"], "input": fault["input"], "ctx": fault.get("ctx", {})}
 
 

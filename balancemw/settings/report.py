@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from balancemw.errors import did_you_mean
+from balancemw.settings.fields import Conflict
 from balancemw.settings.models import (
-    Conflict,
     EjectionSettings,
     InboundSettings,
     RetrySettings,
+    RouteSettings,
     ServiceSettings,
     SlowStartSettings,
 )
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 # Keys that the product knows and this version does not: a "did you mean" would lead away from them.
 _LATER = {
-    "": ("admin", "routes", "state"),
-    "service": ("discovery", "hedge", "zone"),
+    "": ("admin",),
+    "service": ("hedge", "zone"),
     "inbound": ("report_load",),
 }
 
@@ -45,7 +46,11 @@ _TEXTS = {
 }
 _MISSING = {
     "kind": 'missing; write "http", "tcp" or "package.module:callable"',
+    "name": 'missing; write the name to look up, like "inventory.internal"',
     "nodes": 'missing; write ["http://host:port"]',
+    "route.service": "missing; write the name of a service",
+    "service": "missing; write what the service is called there",
+    "path": "missing; write the path of a JSON or TOML file",
     "url": 'missing; write "http://host:port"',
 }
 
@@ -55,12 +60,13 @@ def _keys(cls: Any) -> tuple[str, ...]:
 
 
 KNOWN = {
-    "": ("services", "defaults", "inbound"),
+    "": ("services", "defaults", "inbound", "routes", "state"),
     "service": _keys(ServiceSettings),
     "inbound": _keys(InboundSettings),
     "nodes": _keys(NodeEntry),
     "probe": _keys(ProbeSettings),
     "retry": _keys(RetrySettings),
+    "route": _keys(RouteSettings),
     "ejection": _keys(EjectionSettings),
     "slow_start": _keys(SlowStartSettings),
 }
@@ -122,7 +128,8 @@ def _translated(fault: "ErrorDetails", root: str) -> tuple[Path, str]:
         section = next((part for part in reversed(path[:-1]) if isinstance(part, str)), root)
         return path, unknown_key(str(path[-1]), section)
     if kind == "missing":
-        return path, _MISSING.get(str(path[-1]), "missing")
+        name = str(path[-1])
+        return path, _MISSING.get(f"{root}.{name}") or _MISSING.get(name, "missing")
     if kind == "invalid_key":
         return path[:-1], f"every key must be a string, got {shown(fault['input'])}"
     if path[-1:] == ("[key]",):

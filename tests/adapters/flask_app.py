@@ -54,3 +54,10 @@ def choices() -> str:
     """The worker, and which replicas its first choices were."""
     picked = [str(app.extensions["balancemw"]["inventory"].pick()) for _ in range(32)]
     return f"{os.getpid()} {' '.join(picked)}"
+
+
+@app.get("/sharing")
+def sharing() -> dict[str, object]:
+    """The worker, and what it knows of the nodes."""
+    status = app.extensions["balancemw"].status()
+    return {"pid": os.getpid(), "nodes": status["services"]["inventory"]["nodes"]}

@@ -86,6 +86,11 @@ class Replica:
         self._process.kill()
         self._process.communicate()
 
+    @property
+    def dead(self) -> bool:
+        """Whether it was killed and not started again."""
+        return self._process.poll() is not None
+
     def restart(self) -> None:
         """Start again on the same port, after `kill`."""
         self._process = self._start()

@@ -232,3 +232,24 @@ class TestCallingBack:
         inventory.mark("a:1", "drain", reason="one")
         assert heard == [("drain", "a:1"), ("drain", "b:1"), ("cleared", "a:1")]
         assert [node.name for node in inventory.available] == ["a:1"]
+
+
+class TestJournal:
+    def test_it_keeps_what_was_told_but_for_single_failures(self, events: Events):
+        tell(events, "ejected", "failed", "trial", "readmitted")
+        assert [(event.id, event.event) for event in events.journal.after()] == [
+            (1, "ejected"),
+            (2, "trial"),
+            (3, "readmitted"),
+        ]
+
+    def test_one_reads_on_from_where_one_was(self, events: Events):
+        tell(events, *["trial"] * 5)
+        assert [event.id for event in events.journal.after(2)] == [3, 4, 5]
+        assert [event.id for event in events.journal.after(2, 2)] == [3, 4]
+        assert events.journal.after(5) == []
+
+    def test_of_too_many_the_oldest_go(self, events: Events):
+        tell(events, *["trial"] * 1005)
+        kept = events.journal.after(0, 2000)
+        assert (kept[0].id, kept[-1].id, len(kept)) == (6, 1005, 1000)

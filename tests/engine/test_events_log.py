@@ -107,7 +107,7 @@ class TestWants:
         assert len(news.pending) == 1
 
     def test_a_listener_wants_everything(self, events: Events):
-        assert not events.wants("ejected")
+        assert not events.wants("failed")
         end = events.subscribe(lambda event: None)
         assert events.wants("failed")
         end()

@@ -1,0 +1,127 @@
+"""The answer on its way: urllib3's response, which tells its exchange how the body ended."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import requests
+from urllib3.exceptions import HTTPError, IncompleteRead
+from urllib3.response import HTTPResponse
+
+from balancemw.exchange import Exchange
+from balancemw.pool import Pool
+
+_abandoned: deque[Exchange] = deque()
+
+
+class Answer(HTTPResponse):
+    """A response whose try ends with its body: read, broken off, closed, or forgotten.
+
+    A response becomes one by its ``__class__``, and ceases to be one with its body: so nothing of it has to be passed
+    on, and nothing that is urllib3's is another's.
+
+    Attributes:
+        exchange: to be told.
+        pool: of the service.
+        deep: urllib3's code is running which closes the response before it says what is wrong with it.
+    """
+
+    exchange: Exchange
+    pool: Pool
+    deep = False
+
+    def read(self, *args: Any, **kwargs: Any) -> bytes:
+        """As urllib3's."""
+        data: bytes = _watch(self, super().read, args, kwargs)
+        return data
+
+    if hasattr(HTTPResponse, "read1"):  # what wraps files looks whether there is one
+
+        def read1(self, *args: Any, **kwargs: Any) -> bytes:
+            """As urllib3's."""
+            data: bytes = _watch(self, super().read1, args, kwargs)
+            return data
+
+    def read_chunked(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:  # type: ignore[override]
+        """As urllib3's."""
+        chunks = super().read_chunked(*args, **kwargs)
+        while True:
+            self.deep = True
+            try:
+                chunk = _watch(self, next, (chunks, None), {})
+            finally:
+                self.deep = False
+            if chunk is None:
+                return
+            try:
+                yield chunk
+            except GeneratorExit:  # maybe the garbage collector's; urllib3 gives up the connection
+                chunks.close()
+                _forget(self)
+                raise
+
+    def drain_conn(self) -> None:
+        """As urllib3's."""
+        _watch(self, super().drain_conn, (), {})
+
+    def close(self) -> None:
+        """As urllib3's."""
+        super().close()
+        if not self.deep:
+            _end(self)
+
+    def __del__(self) -> None:
+        _forget(self)
+        HTTPResponse.__del__(self)  # which `self` is by now
+
+
+def _watch(answer: Answer, read: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    try:
+        result = read(*args, **kwargs)
+    except BaseException as error:
+        if answer.closed or isinstance(error, HTTPError):  # else it was called wrongly, and nothing has happened
+            _end(answer, error)
+        raise
+    if answer.closed:
+        missing = answer.length_remaining  # which urllib3 before 2.0 keeps to itself
+        _end(answer, IncompleteRead(answer.tell(), missing) if missing else None)
+    return result
+
+
+def _end(answer: Any, error: BaseException | None = None) -> None:
+    answer.__class__ = HTTPResponse
+    if error is None:
+        answer.exchange.end()
+    else:
+        answer.exchange.break_off(error)
+
+
+def _forget(answer: Any) -> None:
+    # The garbage collector may call this while this very thread holds the lock that the end needs.
+    answer.__class__ = HTTPResponse
+    if answer.pool.lock.locked():
+        _abandoned.append(answer.exchange)
+    else:
+        answer.exchange.end()
+
+
+def settle() -> None:
+    """End what was abandoned while that was not possible."""
+    while _abandoned:
+        try:
+            _abandoned.popleft().end()
+        except IndexError:
+            return
+
+
+def follow(response: requests.Response, exchange: Exchange, pool: Pool) -> None:
+    """Let the exchange end with the response's body."""
+    raw: Any = response.raw
+    if response.headers.get("Content-Type", "").lower().startswith("text/event-stream"):
+        exchange.stream()
+    if type(raw) is HTTPResponse and raw.length_remaining != 0 and not raw.closed:
+        raw.exchange = exchange  # type: ignore[attr-defined]
+        raw.pool = pool  # type: ignore[attr-defined]
+        raw.__class__ = Answer
+    else:  # all of it is here
+        exchange.end()

@@ -1,0 +1,57 @@
+"""The first calls of a process to a service whose nodes are still being looked for: they wait for the first answer.
+
+As with gRPC, a call waits while the source is asked for the first time, and fails at once when that has failed. Only
+the wait has a colour, and a sync call never makes an event loop wait.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from math import inf
+
+from balancemw.call import Terms
+from balancemw.context import BOUND, time_left
+
+_LOOK = 0.005  # seconds between looks: names are looked up in a few milliseconds
+
+
+def _pauses(terms: Terms) -> Iterator[float]:
+    """Seconds to wait, until nodes are known, nobody looks for them, or the time is up."""
+    pool, left = terms.pool, time_left(BOUND.get())
+    discovery = pool.settings.discovery
+    patience = min(terms.timeout, discovery.timeout if discovery else 0.0, inf if left is None else left)
+    now = terms.clock()
+    end = now + patience
+    while not pool.available(now) and pool.awaited and now < end:
+        yield min(_LOOK, end - now)
+        now = terms.clock()
+
+
+def wait_for_nodes(terms: Terms) -> Terms:
+    """Wait, unless that would hold up an event loop; returns the terms on which to call, with the time that is left."""
+    began = terms.clock()
+    if not _on_event_loop():
+        for pause in _pauses(terms):
+            terms.sleep(pause)
+    return _after(terms, began)
+
+
+async def wait_for_nodes_async(terms: Terms) -> Terms:
+    """As `wait_for_nodes`, without blocking."""
+    began = terms.clock()
+    for pause in _pauses(terms):
+        await asyncio.sleep(pause)
+    return _after(terms, began)
+
+
+def _on_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _after(terms: Terms, began: float) -> Terms:
+    waited = terms.clock() - began
+    return replace(terms, timeout=max(0.0, terms.timeout - waited)) if waited > 0.0 and terms.timeout < inf else terms

@@ -1,0 +1,339 @@
+"""What workers share, decided on a fake clock over a store that is kept in memory."""
+
+import pytest
+
+from balancemw.health import Mark
+from tests.engine.crew import Crew, Member
+from tests.engine.stage import refused, unavailable
+
+PROBE = {"kind": "tcp", "interval": 5}
+
+
+def out_at(member: Member, host: str = "n0") -> Mark:
+    mark = member.pool.roster.find(f"{host}:80").marks["traffic"]
+    assert mark.until is not None
+    return mark
+
+
+def until_due(crew: Crew, host: str = "n0") -> None:
+    """Let the node's time out pass."""
+    mark = out_at(crew[0], host)
+    assert mark.until is not None
+    crew.meet(mark.until - crew.clock() + 0.1)
+
+
+class TestMarks:
+    def test_the_last_word_holds_for_all(self):
+        crew = Crew(3)
+        crew[0].service.mark("n0:80", "down", reason="first")
+        crew[1].service.mark("n0:80", "drain", reason="second")
+        crew.meet()
+        assert {member.states()["n0"] for member in crew} == {"draining"}
+        assert len({str(member.marks()) for member in crew}) == 1
+
+    def test_of_what_was_said_while_out_of_reach_the_newer_holds(self):
+        crew = Crew(2)
+        crew.depot.down = {"w0", "w1"}
+        crew.meet()
+        crew[0].service.mark("n0:80", "drain", reason="older")
+        crew.clock.advance(1)
+        crew[1].service.mark("n0:80", "down", reason="newer")
+        crew.meet()
+        crew.depot.down.clear()
+        crew[1].round()
+        crew.meet()
+        assert {member.states()["n0"] for member in crew} == {"down"}
+
+    def test_it_is_known_again_when_the_store_has_forgotten_it(self):
+        crew = Crew(2)
+        crew[0].service.mark("n0:80", "drain", reason="kept")
+        crew.meet()
+        crew.depot.wipe()
+        crew.meet()
+        newcomer = Member("w9", crew.depot, crew.clock, 3)
+        newcomer.round()
+        assert newcomer.states()["n0"] == "draining"
+
+    def test_an_end_comes_by_itself_and_is_told_once(self):
+        crew = Crew(3)
+        crew[0].service.mark("n0:80", "drain", reason="short", ttl=1.0)
+        crew.meet(0.5)
+        assert crew[2].states()["n0"] == "draining"
+        crew.clock.advance(1)
+        assert [member.states()["n0"] for member in crew] == ["up"] * 3
+        crew.meet()
+        assert [event.event for event in crew.depot.journal] == ["drain", "expired"]
+
+    def test_a_node_that_comes_later_is_known_already(self):
+        crew = Crew(2, 2)
+        crew[0].service.mark("n1:80", "drain", reason="one")
+        crew[1].service.replace(["http://n0:80"])
+        crew.meet()
+        crew[1].service.replace(["http://n0:80", "http://n1:80"])
+        crew.meet()
+        assert crew[1].states() == {"n0": "up", "n1": "draining"}
+
+    def test_time_out_doubles_for_the_pool_and_not_for_each_worker(self):
+        crew = Crew(2)
+        crew[0].put_out()
+        crew.meet()
+        assert crew[1].pool.roster.find("n0:80").record.level == 1
+        until_due(crew)
+        for member in crew:
+            member.does["n0"] = refused
+            member.calls(6, idempotent=True)
+        crew.meet()
+        assert [member.pool.roster.find("n0:80").record.level for member in crew] == [2, 2]
+        assert out_at(crew[0]).reason == out_at(crew[1]).reason
+
+    def test_a_probes_mark_means_nothing_to_those_who_do_not_check(self):
+        crew = Crew(2)
+        checking = Member("w9", crew.depot, crew.clock, 3, probe=PROBE)
+        checking.service.mark("n0:80", "down", source="probe", reason="it is dead")
+        checking.round()
+        crew.meet()
+        assert crew[0].states()["n0"] == "up"
+        other = Member("w8", crew.depot, crew.clock, 3, probe=PROBE)
+        other.round()
+        assert other.states()["n0"] == "down"
+
+
+class TestTrials:
+    def test_one_for_all(self):
+        crew = Crew(4)
+        crew[2].put_out()
+        crew.meet()
+        until_due(crew)
+        opened = [member.open() for member in crew for _ in range(6)]
+        assert sum(call.node.host == "n0" for call in opened) == 1
+        for call in opened:
+            call.end()
+        crew.meet()
+        assert {member.states()["n0"] for member in crew} == {"up"}
+
+    def test_it_goes_round_until_one_has_a_call_to_make(self):
+        crew = Crew(3)
+        crew[0].put_out()
+        crew.meet()
+        until_due(crew)
+        busy, calls = crew[1], 0
+        while busy.states()["n0"] != "up":
+            crew.meet(0.2)
+            busy.calls(1)
+            calls += 1
+            assert calls < 100
+        assert calls > 0
+
+    def test_one_that_dies_with_it_does_not_keep_it(self):
+        crew = Crew(2)
+        crew[0].put_out()
+        crew.meet()
+        until_due(crew)
+        opened = {member.name: [member.open().node.host for _ in range(4)] for member in crew}
+        (left,) = [member for member in crew if "n0" not in opened[member.name]]
+        for _ in range(60):  # its process was killed: it says no more
+            crew.clock.advance(0.05)
+            left.round()
+        left.calls(4)
+        left.round()
+        assert left.states()["n0"] == "up"
+
+    def test_alone_it_need_not_ask(self):
+        crew = Crew(2)
+        crew[0].put_out()
+        crew.meet()
+        crew.depot.down = {"w0", "w1"}
+        until_due(crew)
+        crew.meet(3.0)
+        for member in crew:
+            member.calls(6)
+            assert member.states()["n0"] == "up"
+
+    def test_not_before_it_is_known_that_there_is_no_store(self):
+        crew = Crew(2)
+        crew[0].put_out()
+        crew.clock.advance(10.0)
+        assert {crew[0].open().node.host for _ in range(6)} == {"n1", "n2"}
+
+
+class TestElection:
+    def elected(self, crew: Crew) -> list[str]:
+        return [member.name for member in crew if member.courier.leads("s")]
+
+    def test_one_of_all(self):
+        crew = Crew(3, probe=PROBE)
+        crew.meet(1.0)
+        assert self.elected(crew) == ["w0"]
+        crew.meet(10.0)
+        assert self.elected(crew) == ["w0"]
+
+    def test_another_when_it_says_no_more(self):
+        crew = Crew(3, probe=PROBE)
+        crew.meet(1.0)
+        first, crew.members = crew.members[0], crew.members[1:]
+        crew.meet(3.0)
+        assert self.elected(crew) == ["w1"]
+        assert not first.courier.leads("s")  # it was stopped, and sees by its clock that its time is over
+        first.round()
+        assert not first.courier.leads("s")
+
+    def test_another_at_once_when_it_ends(self):
+        crew = Crew(2, probe=PROBE)
+        crew.meet(1.0)
+        crew[0].end()
+        assert not crew[0].courier.leads("s")
+        crew.members = crew.members[1:]
+        crew.meet(0.6)
+        assert self.elected(crew) == ["w1"]
+        assert crew[0].pool.budget.workers == 1
+
+    def test_each_for_itself_without_a_store_and_one_when_it_is_back(self):
+        crew = Crew(3, probe=PROBE)
+        crew.meet(1.0)
+        crew.depot.down = {"w0", "w1", "w2"}
+        crew.meet(1.0)
+        assert self.elected(crew) == ["w0"]
+        crew.meet(2.0)
+        assert self.elected(crew) == ["w0", "w1", "w2"]
+        crew.depot.down.clear()
+        crew.meet(1.0)
+        assert len(self.elected(crew)) == 1
+
+    def test_nobody_where_nothing_is_checked(self):
+        crew = Crew(2)
+        crew.meet(1.0)
+        assert self.elected(crew) == []
+
+    def test_what_a_probe_has_proven_is_known_to_all_who_ask_the_same(self):
+        crew = Crew(2, probe=PROBE)
+        crew[0].pool.prove()
+        crew.meet()
+        assert crew[1].shared.proven
+        other = Member("w9", crew.depot, crew.clock, 3, probe={"kind": "http", "path": "/mistyped"})
+        other.round()
+        assert not other.shared.proven
+
+
+class TestBudget:
+    def test_the_floor_is_for_all_workers_of_the_host(self):
+        crew = Crew(4, 3, retry={"budget": 0, "budget_floor": 4, "attempts": 2})
+        crew.meet()
+        for member in crew:
+            assert member.pool.budget.workers == 4
+            member.all(unavailable)
+            member.calls(100, idempotent=True)
+        retries = sum(len(member.sent) - 100 for member in crew)
+        assert 0 < retries <= 4 * 10.0
+
+    def test_a_worker_that_has_gone_leaves_its_part(self):
+        crew = Crew(2)
+        crew.meet()
+        crew.members = crew.members[:1]
+        crew.meet(3.0)
+        assert crew[0].pool.budget.workers == 1
+
+
+class TestFigures:
+    def test_failures_in_a_row_count_wherever_they_are_seen(self):
+        crew = Crew(3, ejection={"consecutive": 5})
+        for member in (crew[0], crew[1]):
+            member.fails("n0", "timeout", 2)
+            crew.meet()
+        assert crew[2].states()["n0"] == "up"
+        crew[2].fails("n0", "timeout")
+        crew.meet()
+        assert {member.states()["n0"] for member in crew} == {"ejected"}
+        assert "5 failures in a row" in out_at(crew[0]).reason
+
+    def test_a_success_ends_the_row(self):
+        crew = Crew(2, ejection={"consecutive": 3})
+        crew[0].fails("n0", "timeout", 2)
+        crew.meet()
+        crew[1].open_on("n0").end()
+        crew[1].fails("n0", "timeout")
+        assert crew[1].states()["n0"] == "up"
+
+    def test_the_status_is_that_of_all(self):
+        crew = Crew(2)
+        crew.meet()
+        crew[0].calls(30)
+        crew[1].calls(12)
+        call = crew[1].open()
+        crew.meet(1.0)
+        for member in crew:
+            assert sum(member.told(f"n{i}")["calls"] for i in range(3)) == 42
+            assert member.in_flight() == 1
+        call.end()
+
+    def test_a_worker_that_has_gone_is_not_counted(self):
+        crew = Crew(2)
+        crew[1].calls(30)
+        crew.meet()
+        crew.members = crew.members[:1]
+        crew.meet(3.0)
+        assert [crew[0].told(f"n{i}")["calls"] for i in range(3)] == [0, 0, 0]
+
+
+class TestJournal:
+    def test_all_have_the_same_with_the_same_numbers(self):
+        crew = Crew(3)
+        for number, member in enumerate(crew):
+            member.service.mark(f"n{number}:80", "drain", reason="one")
+            crew.meet()
+        journals = [member.balancer.journal.after() for member in crew]
+        assert journals[0] == journals[1] == journals[2]
+        assert [event.id for event in journals[0]] == [1, 2, 3]
+        assert [event.node for event in journals[0]] == ["n0:80", "n1:80", "n2:80"]
+
+    def test_out_of_reach_one_sees_at_least_ones_own(self):
+        crew = Crew(2)
+        crew[0].service.mark("n0:80", "drain", reason="one")
+        crew.meet()
+        crew.depot.down = {"w0"}
+        crew.meet(2.0)
+        crew[0].service.mark("n1:80", "drain", reason="two")
+        crew[1].service.mark("n2:80", "drain", reason="three")
+        crew.meet()
+        assert [(event.id, event.node) for event in crew[0].balancer.journal.after(1)] == [(2, "n1:80")]
+        crew.depot.down.clear()
+        crew.meet()
+        assert [event.node for event in crew[0].balancer.journal.after(1)] == ["n2:80", "n1:80"]
+
+    def test_it_goes_on_counting_in_a_new_store(self):
+        crew = Crew(2)
+        crew[0].service.mark("n0:80", "drain", reason="one")
+        crew.meet()
+        crew.depot.wipe()
+        crew[1].service.clear("n0:80")
+        crew.meet()
+        assert [event.id for event in crew[0].balancer.journal.after()] == [1, 2]
+
+    def test_what_all_see_is_told_by_one(self):
+        crew = Crew(3, 2)
+        crew[0].put_out("n0")
+        crew[0].fails("n1", "refused")
+        crew.meet()
+        assert all(member.available() == {"n0", "n1"} for member in crew)
+        crew.meet()
+        told = [event.event for event in crew[0].balancer.journal.after()]
+        assert told.count("fail_open") == 1
+
+
+def test_malformed_figures_of_others_are_left_out():
+    crew = Crew(2)
+    crew.depot.workers["x"] = (float("inf"), "nonsense")
+    crew.depot.workers["y"] = (float("inf"), '["y", {"s": {"http://n0:80": [1, 2]}, "t": 5}]')
+    crew.depot.workers["z"] = (
+        float("inf"),
+        '["z", {"s": {"http://n0:80": [1, 2, true, 0], "http://n1:80": [0, 7, 0, 0]}}]',
+    )
+    crew.meet()
+    assert [crew[0].told(f"n{i}")["calls"] for i in range(2)] == [0, 7]
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_who_shares_nothing_may_do_everything(alone: bool):
+    crew = Crew(1)
+    crew[0].shared.set_alone(alone=alone)
+    peer = crew[0].pool.roster.find("n0:80")
+    assert crew[0].shared.may_try(peer) is alone
