@@ -10,6 +10,7 @@ from balancemw.presence import STATE, time_to_go
 _MARGIN = 2.5  # seconds that a node gets beyond those for which it goes on serving: for two, gunicorn's kept
 # connections still serve, and new ones are accepted by the kernel and then reset
 _UNTOLD = 10.0  # seconds until a node that does not say for how long is asked again
+_LONGEST = 3600.0  # seconds for which a node is taken at its word
 
 
 def listen(pool: Pool, peer: Peer, response: object, now: float) -> None:
@@ -30,7 +31,7 @@ def heed(pool: Pool, peer: Peer, said: str, now: float) -> None:
     left = time_to_go(said)
     if left is None or not pool.has_fresh(now, (peer,)):
         return
-    until = now + (_UNTOLD if left == inf else left + _MARGIN)
+    until = now + (_UNTOLD if left == inf else min(left + _MARGIN, _LONGEST))
     former = peer.marks.get("self")
     if former is not None and former.kind == "drain" and (former.until is None or former.until > until - _MARGIN):
         return

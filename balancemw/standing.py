@@ -134,8 +134,8 @@ class Standing:
         for peer in [peer for peer in self._roster.peers.values() if peer.marks]:
             for mark in [mark for mark in peer.marks.values() if mark.expired(now)]:
                 if mark.source == "self" and now < peer.back_by and not peer.accused:
-                    gone = self._traffic.gone("it said that it was going, and has to show that it is back", now, now)
-                    self.put(peer, gone, now, "ejected")
+                    reason = "it said that it was going, and has to show that it is back"
+                    self.put(peer, self._traffic.gone(peer, reason, now, now), now, "ejected")
                 self._remove(peer, mark.source, now)  # the others see for themselves that it is over
                 self._news.note(peer.node.name, "expired", mark.source, f"{mark.kind} is over: {mark.reason}")
 

@@ -64,13 +64,14 @@ class Traffic:
         if not on_trial and not peer.awaits_readmission(now):
             return None
         if now < peer.back_by:
-            peer.trial_at = None
-            return self.gone(f"not back yet ({fault.reason})", now, now + _RETURN)
+            return self.gone(peer, f"not back yet ({fault.reason})", now, now + _RETURN)
         return self._eject(peer, "its trial call failed", fault, now)
 
     @staticmethod
-    def gone(reason: str, now: float, until: float) -> Mark:
+    def gone(peer: Peer, reason: str, now: float, until: float) -> Mark:
         """The mark of a node that ended as it had said: it has to show that it is back, but did nothing wrong."""
+        peer.trial_at = None
+        peer.wins = 0
         return Mark("traffic", "ejected", reason, now, until)
 
     def _eject(self, peer: Peer, reason: str, fault: Fault, now: float) -> Mark:
