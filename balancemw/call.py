@@ -151,7 +151,7 @@ class Call:
     def judge(self, attempt: Try, result: object, error: BaseException | None) -> Fault | None:
         """What to make of a try's end."""
         if error is None:
-            listen(self._terms.pool, attempt.peer, result, attempt.clock())
+            listen(self._terms.pool, attempt.peer, result, attempt.clock)
         return classify(result, error, statuses=self._terms.pool.settings.retry.statuses)
 
     def fail(self, attempt: Try, fault: Fault, error: BaseException | None) -> Fault:

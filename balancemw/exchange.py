@@ -219,7 +219,7 @@ class Exchange:
     def refuse(self, response: object, status: int) -> Fault | None:
         """What is wrong with a response, by its head; None: nothing is, and its body is to be read."""
         attempt = self.attempt
-        listen(self._terms.pool, attempt.peer, response, attempt.clock())
+        listen(self._terms.pool, attempt.peer, response, attempt.clock)
         if self._destination.accepts(status):
             return None
         return classify(response, None, statuses=self._terms.pool.settings.retry.statuses)

@@ -1,7 +1,9 @@
 """What nodes say of themselves: one that says it is going gets no new calls, until it shows that it is back."""
 
 from math import inf
+from typing import Any
 
+from balancemw.context import Clock
 from balancemw.health import GOING, Mark
 from balancemw.peer import Peer
 from balancemw.pool import Pool
@@ -13,14 +15,15 @@ _UNTOLD = 10.0  # seconds until a node that does not say for how long is asked a
 _LONGEST = 3600.0  # seconds for which a node is taken at its word
 
 
-def listen(pool: Pool, peer: Peer, response: object, now: float) -> None:
+def listen(pool: Pool, peer: Peer, response: object, clock: Clock) -> None:
     """Heed what the node says of itself in the headers of a response."""
     try:
-        said = response.headers.get(STATE)  # type: ignore[attr-defined]
-    except Exception:  # whatever else has a status
+        headers: Any = getattr(response, "headers", None)
+        said = None if headers is None else headers.get(STATE)
+    except Exception:  # of somebody's own
         return
     if said:
-        heed(pool, peer, str(said), now)
+        heed(pool, peer, str(said), clock())
 
 
 def heed(pool: Pool, peer: Peer, said: str, now: float) -> None:

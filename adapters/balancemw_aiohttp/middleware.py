@@ -78,7 +78,7 @@ class Balance:
                 timer.end()
             if response.connection is None and destination.accepts(response.status):  # all of it is here
                 if STATE in response.headers:
-                    listen(terms.pool, attempt.peer, response, attempt.clock())
+                    listen(terms.pool, attempt.peer, response, attempt.clock)
                 route = route_of(url.raw_path) if attempt.peer.watched else ANY
                 terms.pool.succeed(attempt.peer, attempt.started, attempt.clock(), route)
                 return response
