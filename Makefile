@@ -28,7 +28,7 @@ INSTALL_bench  := --editable '.[all]' --group bench
 INSTALL_floors := --editable '.[requests,httpx]' --group test $(FLOORS)
 
 # Tests that need one of these are skipped where it is not installed, and say so.
-SERVERS := dnsmasq-base
+SERVERS := dnsmasq-base prometheus prometheus-alertmanager
 
 .PHONY: demo test floors test-floors servers coverage check bench clean
 .DELETE_ON_ERROR:

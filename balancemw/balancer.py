@@ -9,12 +9,14 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
+from balancemw.alerts import Desk, Inquiry
 from balancemw.call import Terms
 from balancemw.context import REQUEST, Clock, Request
 from balancemw.decorator import Decorator, as_decorator
 from balancemw.errors import BalancerNotConfigured, UnknownService, did_you_mean
-from balancemw.events import Events, Journal, Listener
+from balancemw.events import Events, Journal, Listener, News
 from balancemw.monitor import Monitor
+from balancemw.peer import Peer
 from balancemw.pool import Pool
 from balancemw.presence import Presence
 from balancemw.retry import RetryPolicy
@@ -37,7 +39,9 @@ class Balancer:
         sleep: like ``time.sleep``, used between the tries of sync calls; for tests.
 
     Attributes:
-        presence: how it is with the app itself, for the adapters.
+        settings: what it was made of.
+        alerts: where alerts arrive; not part of the public interface.
+        presence: how it is with the app itself; likewise.
 
     Raises:
         SettingsError: the settings are wrong, with every problem.
@@ -62,8 +66,11 @@ class Balancer:
             name: Service(self._pool(name), clock=clock, rng=self._rng, sleep=sleep) for name in self.settings.services
         }
         pools = [service.pool for service in self._services.values()]
+        alerts, news = self.settings.alerts, News(self._events, "")
+        self.alerts = Desk(alerts, pools, news=news, epoch=self._epoch, hasten=self._hasten)
+        errands = [Inquiry(alerts, self.alerts, news=news, clock=clock, rng=self._rng)] if alerts.url else []
         self._sharing = self._share(pools)
-        self._monitor = Monitor(pools, clock=clock, rng=self._rng, leads=self._leads)
+        self._monitor = Monitor(pools, clock=clock, rng=self._rng, leads=self._leads, errands=errands)
         self._events.journal.catch_up = self._sum_up
         inbound = self.settings.inbound
         self.presence = Presence(inbound.health_path, inbound.drain_seconds)
@@ -77,6 +84,9 @@ class Balancer:
         """Take `drain` back."""
         self.presence.resume()
 
+    def _hasten(self, pool: Pool, peer: Peer) -> None:
+        self._monitor.hasten(pool, peer)
+
     def _pool(self, name: str) -> Pool:
         settings = self.settings.services[name]
         return Pool(name, settings, rng=self._rng, events=self._events, housekeeping=self._housekeeping)
@@ -85,7 +95,9 @@ class Balancer:
         state = self.settings.state
         if state.kind == "memory":
             return None
-        return Sharing(state, pools, events=self._events, clock=self._clock, epoch=self._epoch)
+        sharing = Sharing(state, pools, events=self._events, clock=self._clock, epoch=self._epoch)
+        sharing.share_alerts(self.alerts)
+        return sharing
 
     def _leads(self, service: str) -> bool:
         return self._sharing is None or self._sharing.leads(service)
@@ -174,9 +186,22 @@ class Balancer:
     def status(self) -> dict[str, object]:
         """What is known of every service and node, as plain JSON-able data; times are seconds since the epoch."""
         now = self._clock()
-        return {
+        self.alerts.keep_up(now)
+        status: dict[str, object] = {
             "services": {name: service_status(each.pool, now, self._epoch) for name, each in self._services.items()}
         }
+        if self.settings.admin.token or self.settings.alerts.url:  # else none can come
+            status["alerts"] = self.alerts.status()
+        return status
+
+    def receive_alerts(self, document: object) -> dict[str, int]:
+        """Take in an Alertmanager webhook of version 4, parsed; returns how many of its alerts are of which sort.
+
+        Raises:
+            Malformed: it is none; a ValueError. Then nothing has changed.
+        """
+        self._housekeeping()
+        return self.alerts.receive(document, self._clock())
 
     def _housekeeping(self) -> None:
         # A fork is noticed by the process id: servers that fork in C do not run Python's at-fork hooks.
@@ -186,6 +211,7 @@ class Balancer:
             if self._sharing is not None:
                 self._sharing.ensure()
             self._monitor.ensure()
+        self.alerts.keep_up(self._clock())
 
     def _sum_up(self) -> None:
         now = self._clock()
@@ -198,6 +224,7 @@ class Balancer:
         self._rng.seed()  # or every worker would draw the same numbers
         self._monitor.after_fork()
         self.presence.after_fork()
+        self.alerts.after_fork()
         if self._sharing is not None:
             self._sharing.after_fork()
         for service in self._services.values():

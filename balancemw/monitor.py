@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from math import inf
 from random import Random
 from threading import Lock, Thread, current_thread
+from typing import Protocol
 
 import aiohttp
 
@@ -27,6 +28,22 @@ _FOLLOW = 0.25  # how often a worker that another one checks for looks whether i
 _FAREWELL = 2.0  # how long `stop` waits for the thread to end
 
 
+class Errand(Protocol):
+    """Something else to be done in the background from time to time.
+
+    Attributes:
+        next_due: when, on the balancer's clock; infinity: not before something happens.
+    """
+
+    next_due: float
+
+    async def run(self, session: aiohttp.ClientSession) -> None:
+        """Do it, and set `next_due` anew, which is infinity while it lasts."""
+
+    def begin(self) -> None:
+        """Begin, or begin again: whatever was under way is forgotten."""
+
+
 class Monitor:
     """Checks the nodes of services that have a ``probe``, and finds those of services that have a ``discovery``.
 
@@ -37,22 +54,30 @@ class Monitor:
         clock: the balancer's clock, on which the checks are planned. Their timeouts run on the real one.
         rng: spreads the checks.
         leads: whether this process makes the checks of the service of that name; else another one does.
+        errands: what else is to be done.
     """
 
     def __init__(
-        self, pools: Iterable[Pool], *, clock: Clock, rng: Random, leads: Callable[[str], bool] = lambda _: True
+        self,
+        pools: Iterable[Pool],
+        *,
+        clock: Clock,
+        rng: Random,
+        leads: Callable[[str], bool] = lambda _: True,
+        errands: Iterable[Errand] = (),
     ) -> None:
         self._clock = clock
         pools = list(pools)
         self._leads = leads
         self._led: set[str] = set()
+        self._errands = tuple(errands)
         self._probed = [
             (Probe(pool, settings, rng), Check(settings, "" if pool.settings.host_header == "node" else pool.name))
             for pool in pools
             if (settings := pool.settings.probe)
         ]
         self._finders = [Finder(pool, source, clock, rng) for pool in pools if (source := pool.settings.discovery)]
-        self._needed = bool(self._probed or self._finders)
+        self._needed = bool(self._probed or self._finders or self._errands)
         self._followed: _Life | None = None  # the life in which the sources are asked
         self._lock = Lock()
         self._life: _Life | None = None
@@ -78,6 +103,8 @@ class Monitor:
             probe.start(now)
         for finder in self._finders:
             finder.start()
+        for errand in self._errands:
+            errand.begin()
         self._life = _Life(self)  # also where it cannot begin: the next try comes when this one is taken for dead
         if self._life.begin():
             return True
@@ -90,6 +117,15 @@ class Monitor:
         for finder in self._finders:
             finder.stop()
         self._followed = None
+
+    def hasten(self, pool: Pool, peer: Peer) -> None:
+        """Have a peer checked at once, if its service has a probe."""
+        for probe, _ in self._probed:
+            if probe.pool is pool:
+                probe.hasten(peer)
+        life = self._life
+        if life is not None:
+            life.rouse()
 
     def stop(self) -> None:
         """End the thread; `ensure` starts another. What is known of the nodes stays."""
@@ -127,6 +163,10 @@ class Monitor:
             for peer in probe.due(now):
                 life.work_on(self._check(life, session, probe, check, peer))
             soonest = min(soonest, probe.next_due)
+        for errand in self._errands:
+            if now >= errand.next_due:
+                life.work_on(self._run(life, errand, session))
+            soonest = min(soonest, errand.next_due)
         longest = _LONGEST_SLEEP if self._clock is time.monotonic else _POLL
         return min(max(soonest - now, 0.0), longest)
 
@@ -156,6 +196,14 @@ class Monitor:
         except BaseException:  # a listener that exits, too: it would end the thread and not the process
             LOG.exception("checking %s went wrong in an unexpected way", peer.node.url)
             probe.postpone(peer, self._clock())
+        life.wake.set()
+
+    @staticmethod
+    async def _run(life: "_Life", errand: Errand, session: aiohttp.ClientSession) -> None:
+        try:
+            await errand.run(session)
+        except Exception:
+            LOG.exception("%r went wrong in an unexpected way", errand)
         life.wake.set()
 
     async def _outcome(self, check: Check, peer: Peer, session: aiohttp.ClientSession) -> Outcome | None:
@@ -215,13 +263,17 @@ class _Life:
         """Wake the thread, which sees that its time is over, and wait a little for it to end."""
         if self._pid != os.getpid():  # the thread is our parent's, and `is_alive` may say here that it is alive
             return
+        self.rouse()
+        if self._thread.is_alive() and self._thread is not current_thread():
+            self._thread.join(_FAREWELL)
+
+    def rouse(self) -> None:
+        """End the thread's sleep."""
         if self._loop is not None:
             try:
                 self._loop.call_soon_threadsafe(self.wake.set)
             except RuntimeError:  # it has ended
                 pass
-        if self._thread.is_alive() and self._thread is not current_thread():
-            self._thread.join(_FAREWELL)
 
     def work_on(self, work: Coroutine[object, object, None]) -> None:
         """Run `work` beside what else is under way."""

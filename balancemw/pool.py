@@ -22,7 +22,7 @@ from balancemw.review import Review
 from balancemw.roster import Roster
 from balancemw.routes import ANY
 from balancemw.settings import ServiceSettings
-from balancemw.standing import Standing
+from balancemw.standing import Change, Standing
 from balancemw.strategies import Picker, resolve
 from balancemw.traffic import Traffic
 
@@ -41,6 +41,7 @@ class Pool:
         lock: guards everything that changes; held for microseconds, never across I/O or a call of the user's.
         awaited: whether the nodes are not known yet, but will be soon: a call had better wait.
         must_wait: whether a peer whose time out is over has to wait for its probe; set by what probes.
+        overruled: called when an operator has said that a peer is well; set by who has to heed it.
         partners: the other workers' pools of the same service.
     """
 
@@ -53,6 +54,7 @@ class Pool:
         self.budget = Budget(settings.retry.budget, settings.retry.budget_floor)
         self.awaited = False
         self.must_wait: Callable[[Peer, float], bool] = lambda _peer, _now: False
+        self.overruled: Callable[[Pool, Peer, float], object] = lambda _pool, _peer, _now: None
         ramp = (settings.slow_start.window, settings.slow_start.min_weight)
         self.roster = Roster(lambda: strategy(rng), keep=settings.ejection.keep, ramp=ramp, rng=rng)
         self._news = News(events, name)
@@ -259,6 +261,8 @@ class Pool:
             else:
                 self._standing.put(peer, mark, now, mark.kind, fault)
         self._news.tell()
+        if mark.kind == "up" and mark.source == "operator":
+            self.overruled(self, peer, now)
 
     def clear(self, peer: Peer, source: str, now: float, event: str = "cleared", reason: str = "") -> bool:
         """Remove the mark of `source`; returns whether there was one."""
@@ -268,6 +272,11 @@ class Pool:
                 self._news.note(peer.node.name, event, source, reason)
         self._news.tell()
         return found
+
+    def amend(self, source: str, changes: Iterable[Change], now: float) -> None:
+        """Change marks that follow from what every worker knows. It is told with the next news, and not here."""
+        with self.lock:
+            self._standing.amend(source, changes, now)
 
     def probe_passed(self, peer: Peer, now: float) -> None:
         """A probe found the node well: if its time out is over, that readmits it."""

@@ -4,6 +4,7 @@ Rise, fall and an interval per state are HAProxy's (``rise 2 fall 3``, ``inter``
 that no node has ever passed is not believed, as rest.li tries its own first: a mistyped path must not empty a pool.
 """
 
+from collections import deque
 from collections.abc import Mapping
 from heapq import heappop, heappush
 from itertools import count
@@ -41,17 +42,19 @@ class _Checked:
 
 
 class Probe:
-    """The active checks of one service. All but `must_wait` and `stop` is for one thread at a time.
+    """The active checks of one service. All but `must_wait`, `hasten` and `stop` is for one thread at a time.
 
     Args:
         pool: whose nodes are checked; it is told what comes of it, and asks `must_wait` from then on.
         settings: its ``probe`` settings.
         rng: spreads the checks.
 
+    Attributes:
+        pool: as given.
     """
 
     def __init__(self, pool: Pool, settings: ProbeSettings, rng: Random) -> None:
-        self._pool = pool
+        self.pool = pool
         self._settings = settings
         self._rng = rng
         self._running = False
@@ -60,6 +63,7 @@ class Probe:
         self._checked: dict[str, _Checked] = {}
         self._queue: list[tuple[float, int, _Checked]] = []  # a heap; entries whose time is not the peer's are void
         self._numbers = count()
+        self._urgent: deque[Peer] = deque(maxlen=1000)
         self._pace = min(settings.fast_interval, settings.interval)
         self._look_at = inf
         pool.must_wait = self.must_wait
@@ -67,12 +71,12 @@ class Probe:
     @property
     def service(self) -> str:
         """Name of the service."""
-        return self._pool.name
+        return self.pool.name
 
     @property
     def proven(self) -> bool:
         """Whether any node has ever passed. Until then failures mean nothing."""
-        return self._pool.partners.proven
+        return self.pool.partners.proven
 
     def start(self, now: float) -> None:
         """Begin, or begin again: whatever was under way is forgotten, what was learnt is not."""
@@ -90,13 +94,23 @@ class Probe:
     @property
     def next_due(self) -> float:
         """When `due` is to be asked next; infinity: not before `start`."""
+        if self._urgent and self._running:
+            return -inf
         return min(self._queue[0][0], self._look_at) if self._queue else self._look_at
+
+    def hasten(self, peer: Peer) -> None:
+        """Have the peer's next check made at once. May be called from any thread."""
+        self._urgent.append(peer)
 
     def due(self, now: float) -> list[Peer]:
         """The peers to be checked now; each is to be given back by `record` or `postpone`."""
         if now >= self._look_at:
             self._look_at = now + self._pace
             self._look_around(now)
+        while self._urgent:
+            checked = self._find(self._urgent.popleft())
+            if checked is not None and checked.due < inf:  # else a check is under way: its result comes soon
+                self._set_due(checked, now)
         found: list[Peer] = []
         while self._queue and self._queue[0][0] <= now:
             due, _, checked = heappop(self._queue)
@@ -117,7 +131,7 @@ class Probe:
 
         A node whose time out is over is checked at every look, until there is a result.
         """
-        if self._pool.roster.peers is not self._known:
+        if self.pool.roster.peers is not self._known:
             self._join(now)
         for checked in self._checked.values():
             if checked.due < inf and self._begun_anew(checked):
@@ -127,7 +141,7 @@ class Probe:
                 self._set_due(checked, until)
 
     def _join(self, now: float) -> None:
-        self._known = self._pool.roster.peers
+        self._known = self.pool.roster.peers
         members: dict[str, _Checked] = {}
         for url, peer in self._known.items():
             checked = self._find(peer)
@@ -166,7 +180,7 @@ class Probe:
 
     def heed(self, peer: Peer, said: str, now: float) -> None:
         """The peer was reached, and said of itself `said`: that it is going is no failure."""
-        heed(self._pool, peer, said, now)
+        heed(self.pool, peer, said, now)
         self.postpone(peer, now)
 
     def record(self, peer: Peer, passed: bool, reason: str, now: float, fault: str | None = None) -> None:
@@ -210,19 +224,19 @@ class Probe:
         checked.failures = 0
         checked.passes += 1
         if not self.proven:
-            self._pool.prove()
+            self.pool.prove()
             if self._told is not None:
                 reason = f"{peer.node.name} has passed {described(self._settings)}: it is believed from now on"
-                self._pool.tell("probe_proven", "probe", reason)
+                self.pool.tell("probe_proven", "probe", reason)
         if checked.mark is not None and checked.passes >= self._settings.rise:
             checked.mark = None
             held = _ejected_until(peer) is not None or commanded(peer.marks) is not None
             event = "cleared" if held else "readmitted"  # others may keep it out still
-            self._pool.clear(peer, "probe", now, event, f"{_checks(checked.passes)} passed")
+            self.pool.clear(peer, "probe", now, event, f"{_checks(checked.passes)} passed")
         if now < peer.back_by and self._settings.kind == "http":  # what it answers says so no more
-            self._pool.clear(peer, "self", now, "cleared", "it no longer says that it is going")
+            self.pool.clear(peer, "self", now, "cleared", "it no longer says that it is going")
         if not self._blind(peer, now):
-            self._pool.probe_passed(peer, now)
+            self.pool.probe_passed(peer, now)
 
     def _blind(self, peer: Peer, now: float) -> bool:
         """Whether passing means nothing: the port of a server that shuts down may still take connections."""
@@ -235,11 +249,11 @@ class Probe:
             return
         if self.proven:
             checked.mark = Mark("probe", "down", f"{_checks(checked.failures)} failed: {reason}", now)
-            self._pool.mark(checked.peer, checked.mark, now, fault)
+            self.pool.mark(checked.peer, checked.mark, now, fault)
         elif self._checked.keys() != self._told and self._all_failed():
             self._told = frozenset(self._checked)
             what = f"no node has ever passed {described(self._settings)}, so it is not believed and takes none out"
-            self._pool.tell("probe_unproven", "probe", f"{what}; last, {checked.peer.node.name}: {reason}")
+            self.pool.tell("probe_unproven", "probe", f"{what}; last, {checked.peer.node.name}: {reason}")
 
     def _all_failed(self) -> bool:
         return all(checked.failures >= self._settings.fall for checked in self._checked.values())

@@ -116,6 +116,14 @@ class Service:
         excluded = {self.pool.roster.find(node) for node in exclude} if exclude else ()
         return self.pool.pick(self._clock(), key, excluded).node
 
+    def find(self, node: Node | str) -> Node:
+        """The node that is called so, by its name or its url.
+
+        Raises:
+            LookupError: there is none, or more than one.
+        """
+        return self.pool.roster.find(node).node
+
     def mark(
         self,
         node: Node | str,

@@ -1,6 +1,8 @@
 """How the nodes stand: what calls, probes and people say of them, turned into marks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
 
 from balancemw.events import News
 from balancemw.fault import Fault, Kind
@@ -10,6 +12,25 @@ from balancemw.peer import Peer
 from balancemw.roster import Roster
 from balancemw.routes import Routes
 from balancemw.traffic import Traffic
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a source wants done about a node.
+
+    Attributes:
+        peer: the node.
+        mark: the mark to set, or None.
+        drop: whether to remove the source's mark instead.
+        event: what to tell; "" for nothing.
+        reason: the same in words.
+    """
+
+    peer: Peer
+    mark: Mark | None = None
+    drop: bool = False
+    event: str = ""
+    reason: str = ""
 
 
 class Standing:
@@ -109,6 +130,17 @@ class Standing:
         seen = peer.record
         evidence = {"calls": seen.calls, "failures": seen.failed, "in_flight": peer.in_flight}
         self._news.note(peer.node.name, event, mark.source, mark.reason, fault=fault, **evidence)
+
+    def amend(self, source: str, changes: Iterable[Change], now: float) -> None:
+        """Set or remove marks that every worker derives for itself: nobody else need be told of them."""
+        for change in changes:
+            peer, mark = change.peer, change.mark
+            if mark is not None:
+                self._update(peer, now, partial(peer.put, mark))
+            elif change.drop:
+                self._update(peer, now, partial(peer.drop, source))
+            if change.event:
+                self._news.note(peer.node.name, change.event, source, change.reason)
 
     def drop(self, peer: Peer, source: str, now: float) -> bool:
         """Remove the mark of `source`; returns whether there was one."""

@@ -31,6 +31,7 @@ class Tier:
         warm: whether a good node is at full weight, so that others can be spared.
         eased: whether one that is available is slower than its peers, and passes turns on.
         kept: accused nodes that stay in because not more may leave.
+        floor: how many nodes automatic ejection must leave.
         may_eject: whether an accusation can ever make a difference: not for a single node that no other can replace.
     """
 
@@ -42,8 +43,8 @@ class Tier:
         self.eased = False
         self.kept: frozenset[Peer] = frozenset()
         self._strategy = strategy
-        self._floor = max(1, ceil(keep * len(everyone) - 1e-9))
-        self.may_eject = self._floor < len(everyone) or not alone
+        self.floor = max(1, ceil(keep * len(everyone) - 1e-9))
+        self.may_eject = self.floor < len(everyone) or not alone
         self._picker: Picker | None = None
 
     @property
@@ -84,7 +85,7 @@ class Tier:
     def _keep(self, accused: list[Peer], good: int, now: float) -> list[Peer]:
         if not good:
             return accused
-        short = min(self._floor, good + len(accused)) - good
+        short = min(self.floor, good + len(accused)) - good
         return nsmallest(max(0, short), accused, key=lambda peer: _badness(peer, now))
 
     def _rebuild(self) -> None:

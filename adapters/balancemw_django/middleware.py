@@ -1,5 +1,6 @@
 """The middleware: a request's deadline and balancer for all that runs on its behalf, and answers to our two errors."""
 
+import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from functools import cache, partial
@@ -11,12 +12,14 @@ from django.core.signals import got_request_exception
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
+from balancemw.admin import admin_of
 from balancemw.balancer import install_lazily
 from balancemw.errors import BalanceError
 from balancemw.inbound import conclude, open_request, problem_of
 from balancemw_django.attendance import attend, count_out
 from balancemw_django.own import balancer, forwarding
 from balancemw_django.serving import Serving, serve_body
+from balancemw_django.surface import serve_admin
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
@@ -55,6 +58,9 @@ class BalanceMiddleware:
         report = attend(request)
         if report is not None:
             return report
+        serve = _admin_answer(request)
+        if serve is not None:
+            return serve()
         with count_out() as counted:
             serving = _open(request)
             with serving:
@@ -66,6 +72,9 @@ class BalanceMiddleware:
         report = attend(request)
         if report is not None:
             return report
+        serve = _admin_answer(request)
+        if serve is not None:
+            return await asyncio.to_thread(serve)
         with count_out() as counted:
             serving = _open(request)
             with serving:
@@ -77,6 +86,13 @@ class BalanceMiddleware:
     def process_exception(self, _request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """The answer to an error of ours out of a view or a template, unless middleware nearer to it had one."""
         return _answer_to(exception)
+
+
+def _admin_answer(request: HttpRequest) -> Callable[[], HttpResponse] | None:
+    """What answers a request to the admin surface; None: it is none."""
+    admin = admin_of(balancer())
+    below = None if admin is None else admin.below(request.path_info)
+    return None if admin is None or below is None else partial(serve_admin, admin, below, request)
 
 
 def _open(request: HttpRequest) -> Serving:

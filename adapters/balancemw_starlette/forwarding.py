@@ -60,7 +60,7 @@ class Forwarding:
         elif inflow.over is not None and not isinstance(inflow.over, Gone):
             raise inflow.over
 
-    async def _body(self, passage: "Passage", inflow: Inflow) -> Flow | None:
+    async def _body(self, passage: Passage, inflow: Inflow) -> Flow | None:
         head, route = passage.head, passage.match.route
         if not head.length and not head.chunked:
             untold = head.length is None and passage.visit.version >= "2"
@@ -69,7 +69,7 @@ class Forwarding:
         patience = self._balancer.settings.services[route.service].attempt_timeout
         return Flow(inflow, Tee(route.body_limit, head.length), None if patience is None else patience / 4)
 
-    async def _exchange(self, passage: "Passage", body: Flow | None, inflow: Inflow, send: Send) -> None:
+    async def _exchange(self, passage: Passage, body: Flow | None, inflow: Inflow, send: Send) -> None:
         response: aiohttp.ClientResponse | None = None
         try:
             response = await (await self.sessions.here()).request(

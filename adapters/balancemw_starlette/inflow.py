@@ -11,7 +11,7 @@ from balancemw.forward.refusal import too_slow
 from balancemw_starlette.asgi import Receive
 
 _PATIENCE = 60.0  # seconds for the next part of a body, as nginx's client_body_timeout
-_BEAT = 1.0
+_BEAT, _LEAST_BEAT = 1.0, 0.02
 
 
 class Inflow:
@@ -109,7 +109,7 @@ class Flow(payload.Payload):
         super().__init__(None)
         self._inflow = inflow
         self._tee = tee
-        self._beat = _BEAT if beat is None else min(_BEAT, beat)
+        self._beat = _BEAT if beat is None else min(_BEAT, max(_LEAST_BEAT, beat))
 
     @property
     def consumed(self) -> bool:

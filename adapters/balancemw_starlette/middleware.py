@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 
 from balancemw import Balancer, Settings
+from balancemw.admin import admin_of
 from balancemw.balancer import install
 from balancemw.context import BOUND, REQUEST, Request
 from balancemw.events import LOG
@@ -12,6 +13,7 @@ from balancemw.inbound import ATTEMPT_COUNT, conclude, open_request, problem_of
 from balancemw_starlette.asgi import ASGIApp, Message, Receive, Scope, Send, give
 from balancemw_starlette.attendance import attend
 from balancemw_starlette.forwarding import Forwarding
+from balancemw_starlette.surface import path_below_mount, serve_admin
 
 _ENDS = ("lifespan.shutdown.complete", "lifespan.shutdown.failed", "lifespan.startup.failed")
 _BODIES = ("http.response.body", "http.response.pathsend", "http.response.zerocopysend")
@@ -46,6 +48,7 @@ class BalanceMiddleware:
             raise TypeError("settings= and balancer= say the same thing: give one of them")
         self.balancer = install(Balancer(settings) if balancer is None else balancer)
         self._app = app
+        self._admin = admin_of(self.balancer)
         self._owned = balancer is None
         self._closed = False
         self._forwarding = Forwarding(self.balancer) if self.balancer.settings.routes else None
@@ -58,6 +61,10 @@ class BalanceMiddleware:
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
+        below = self._admin.below(path_below_mount(scope)) if self._admin is not None and kind == "http" else None
+        if self._admin is not None and below is not None:  # first, as a route may be all of the app
+            await serve_admin(self._admin, below, scope, receive, send)
+            return
         forwarded = None if self._forwarding is None else self._forwarding.app_for(scope)
         if forwarded is not None:
             request = open_request(self.balancer, self._told(scope).get) if kind == "http" else Request(self.balancer)

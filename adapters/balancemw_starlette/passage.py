@@ -71,4 +71,4 @@ def raw_path(scope: Scope, root: str) -> bytes:
         decoded = unquote(raw.decode("latin-1"))
         if decoded in (path, root + path) or root + decoded == path:
             return raw
-    return quote(path, safe="/!$&'()*+,;=:@~").encode("ascii")
+    return quote(path, safe="/!$&'()*+,;=:@~", errors="surrogateescape").encode("ascii")

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from balancemw import Balancer, Settings, SettingsError
+from balancemw.admin import admin_of
 from balancemw.balancer import install
 from balancemw.context import enter_request
 from balancemw.inbound import ATTEMPT_COUNT, open_request, problem_of
 from balancemw_werkzeug.answer import Answer, Body
 from balancemw_werkzeug.attendance import attend
+from balancemw_werkzeug.surface import admin_path, serve_admin
 
 if TYPE_CHECKING:
     from balancemw_werkzeug.forwarding import Forwarding
@@ -46,6 +48,7 @@ class BalanceMiddleware:
         self.balancer = install(Balancer(settings) if balancer is None else balancer)
         self._app = app
         self._forwarding = _forwarding(self.balancer)
+        self._admin = admin_of(self.balancer)
         names = (*self.balancer.settings.inbound.deadline_headers, ATTEMPT_COUNT)
         self._keys = {name: "HTTP_" + name.upper().replace("-", "_") for name in names}
 
@@ -53,6 +56,9 @@ class BalanceMiddleware:
         return attend(self.balancer, self._answer, environ, start_response)
 
     def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if self._admin is not None and (below := admin_path(self._admin, environ)) is not None:
+            return serve_admin(self._admin, below, environ, start_response)
+
         def header(name: str) -> str | None:
             value: str | None = environ.get(self._keys[name])
             return None if value is None else value.partition(",")[0]  # servers join repeated headers

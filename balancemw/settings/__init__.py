@@ -4,7 +4,9 @@
 what is valid but cannot work together. Every error is a `SettingsError` that names all problems at once.
 """
 
+from balancemw.settings.admin import AdminSettings
 from balancemw.settings.advice import advice
+from balancemw.settings.alerts import AlertSettings, MatchRule, Reaction
 from balancemw.settings.document import Settings, parse_nodes
 from balancemw.settings.models import (
     EjectionSettings,
@@ -28,6 +30,8 @@ from balancemw.settings.sources import (
 from balancemw.settings.state import StateSettings
 
 __all__ = [
+    "AdminSettings",
+    "AlertSettings",
     "CallableSettings",
     "ConsulSettings",
     "DiscoverySettings",
@@ -36,7 +40,9 @@ __all__ = [
     "FileSettings",
     "InboundSettings",
     "KubernetesSettings",
+    "MatchRule",
     "ProbeSettings",
+    "Reaction",
     "RetrySettings",
     "RouteSettings",
     "ServiceSettings",

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from dataclasses import fields
 from math import ceil
 
+from balancemw.settings.admin import LEAST_TOKEN, AdminSettings
+from balancemw.settings.alerts import AlertSettings
 from balancemw.settings.document import Settings
 from balancemw.settings.models import EjectionSettings, RouteSettings, ServiceSettings, SlowStartSettings
 from balancemw.settings.sources import DnsSettings, KubernetesSettings
@@ -14,6 +16,7 @@ Piece = tuple[str, str]
 """A key below the service or route, and what is to be said of it."""
 
 _MUCH = 16 * 1024 * 1024
+"""A key, below the service if it is about one, and what is to be said of it."""
 
 
 def advice(settings: Settings) -> list[str]:
@@ -31,7 +34,8 @@ def advice(settings: Settings) -> list[str]:
         for prefix, route in settings.routes.items()
         for key, text in _route(prefix, route, settings.services[route.service])
     ]
-    return of_services + of_routes
+    of_all = [f"{key}: {text}" for topic in (_admin, _alerts) for key, text in topic(settings)]
+    return of_services + of_routes + of_all
 
 
 def _route(prefix: str, route: RouteSettings, service: ServiceSettings) -> Iterator[Piece]:
@@ -150,3 +154,25 @@ def _probe_answers(service: ServiceSettings) -> Iterator[Piece]:
     (low, end), (start, high) = service.probe.expect
     if low == end < start == high and high % 100 == 99:
         yield "probe.expect", f"just the two statuses {low} and {high}; the range is written [[{low}, {high}]]"
+
+
+def _admin(settings: Settings) -> Iterator[Piece]:
+    admin = settings.admin
+    if admin.token is None:
+        if admin != AdminSettings():
+            yield "admin.path", "has no effect without admin.token: there is no admin surface"
+    elif len(admin.token) < LEAST_TOKEN:
+        yield "admin.token", f"shorter than {LEAST_TOKEN} characters: whoever guesses it may take nodes out"
+
+
+def _alerts(settings: Settings) -> Iterator[Piece]:
+    alerts = settings.alerts
+    if alerts.url is None:
+        for key in ("interval", "receiver", "token", "user"):
+            if getattr(alerts, key) != getattr(AlertSettings(), key):
+                yield f"alerts.{key}", "has no effect without alerts.url, where Alertmanager is asked"
+        if settings.admin.token is None and alerts != AlertSettings():
+            yield "alerts", "nothing brings alerts: there is neither admin.token, for webhooks, nor alerts.url"
+    elif alerts.interval >= alerts.lease:
+        text = f"{alerts.interval:g} s is not below lease ({alerts.lease:g} s)"
+        yield "alerts.interval", f"{text}: alerts may expire before they are heard of again"

@@ -4,12 +4,14 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, is_dataclass
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from balancemw.errors import SettingsError
 from balancemw.node import Node
+from balancemw.settings.admin import AdminSettings
+from balancemw.settings.alerts import AlertSettings
 from balancemw.settings.merge import Section, merged, written
 from balancemw.settings.models import InboundSettings, RouteSettings, ServiceSettings
 from balancemw.settings.nodes import NodeList
@@ -21,7 +23,11 @@ from balancemw.settings.words import HOST_RULE, Path, host_name, shown
 
 _SERVICE = TypeAdapter(ServiceSettings)
 _INBOUND = TypeAdapter(InboundSettings)
+_ADMIN = TypeAdapter(AdminSettings)
+_ALERTS = TypeAdapter(AlertSettings)
 _NODES: TypeAdapter[tuple[Node, ...]] = TypeAdapter(NodeList)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +39,16 @@ class Settings:
         inbound: what a request that comes in brings along.
         routes: read-only mapping of path prefixes, decoded and without a slash at the end, to `RouteSettings`.
         state: where what is known of the nodes is kept.
+        admin: who may look into it and give orders, and where.
+        alerts: what alerts from outside mean.
     """
 
     services: Mapping[str, ServiceSettings] = field(hash=False)
-    inbound: InboundSettings
+    inbound: InboundSettings = field(default_factory=InboundSettings)
     routes: Mapping[str, RouteSettings] = field(hash=False, default_factory=dict)
     state: StateSettings = field(default_factory=StateSettings)
+    admin: AdminSettings = field(default_factory=AdminSettings)
+    alerts: AlertSettings = field(default_factory=AlertSettings)
 
     def __post_init__(self) -> None:
         if not all(isinstance(service, ServiceSettings) for service in self.services.values()):
@@ -47,8 +57,8 @@ class Settings:
         object.__setattr__(self, "routes", MappingProxyType(dict(self.routes)))
 
     def __reduce__(self) -> tuple[type["Settings"], tuple[object, ...]]:
-        parts = (dict(self.services), self.inbound, dict(self.routes), self.state)  # a mapping proxy cannot be pickled
-        return Settings, parts
+        parts = (self.inbound, dict(self.routes), self.state, self.admin, self.alerts)
+        return Settings, (dict(self.services), *parts)  # a mapping proxy cannot be pickled
 
     @classmethod
     def load(cls, source: "Settings | Mapping[str, object] | str | os.PathLike[str] | None" = None) -> Self:
@@ -113,13 +123,17 @@ def _checked(raw: Section) -> dict[str, Any]:
     services = _mapping(raw, "services", report)
     defaults = _defaults(_mapping(raw, "defaults", report), report, alone=not services)
     found = {name: _service(name, own, defaults, report) for name, own in _named(services, report)}
-    inbound = _inbound(_mapping(raw, "inbound", report), report)
-    routes = parse_routes(_mapping(raw, "routes", report), services, report)
-    state = _state(raw.get("state", "memory"), report)
+    checked = {
+        "services": {name: service for name, service in found.items() if service},
+        "inbound": _section(raw, "inbound", _INBOUND, InboundSettings(), report),
+        "routes": parse_routes(_mapping(raw, "routes", report), services, report),
+        "state": _state(raw.get("state", "memory"), report),
+        "admin": _section(raw, "admin", _ADMIN, AdminSettings(), report),
+        "alerts": _section(raw, "alerts", _ALERTS, AlertSettings(), report),
+    }
     if report.lines:
         raise SettingsError(report.lines)
-    checked = {name: service for name, service in found.items() if service}
-    return {"services": checked, "inbound": inbound, "routes": routes, "state": state}
+    return checked
 
 
 def _mapping(raw: Section, key: str, report: Report) -> Section:
@@ -177,12 +191,22 @@ def _service(name: str, own: object, defaults: Section, report: Report) -> Servi
     return None
 
 
-def _inbound(inbound: Section, report: Report) -> InboundSettings:
+def _section(raw: Section, name: str, kind: TypeAdapter[T], default: T, report: Report) -> T:
+    """The section `name`; in its place `default` if anything is wrong with it, which is told."""
+    section: dict[Any, Any] = dict(_mapping(raw, name, report))
+    report.odd_keys((name,), section)
     try:
-        return _INBOUND.validate_python(dict(inbound))
+        return kind.validate_python({key: value for key, value in section.items() if isinstance(key, str)})
     except ValidationError as error:
-        report.invalid(error, lambda path, _: ("inbound", *path), root="inbound")
-    return InboundSettings()
+        report.invalid(error, lambda path, other: _written(section, name, path, other), root=name)
+    return default
+
+
+def _written(section: Section, name: str, path: Path, other: str) -> Path:
+    """The key to tell `path` by: of two that contradict each other, one that was written."""
+    if not path:
+        return (name,)
+    return (name, *path[:-1], other if other and path[-1] not in section else path[-1])
 
 
 def _state(state: object, report: Report) -> StateSettings:

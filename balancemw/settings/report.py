@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from balancemw.errors import did_you_mean
+from balancemw.settings.admin import AdminSettings
+from balancemw.settings.alerts import AlertSettings, MatchRule
 from balancemw.settings.fields import Conflict
 from balancemw.settings.models import (
     EjectionSettings,
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
 # Keys that the product knows and this version does not: a "did you mean" would lead away from them.
 _LATER = {
-    "": ("admin",),
     "service": ("hedge", "zone"),
     "inbound": ("report_load",),
 }
@@ -60,9 +61,12 @@ def _keys(cls: Any) -> tuple[str, ...]:
 
 
 KNOWN = {
-    "": ("services", "defaults", "inbound", "routes", "state"),
+    "": ("services", "defaults", "inbound", "routes", "state", "admin", "alerts"),
     "service": _keys(ServiceSettings),
     "inbound": _keys(InboundSettings),
+    "admin": _keys(AdminSettings),
+    "alerts": _keys(AlertSettings),
+    "match": _keys(MatchRule),
     "nodes": _keys(NodeEntry),
     "probe": _keys(ProbeSettings),
     "retry": _keys(RetrySettings),
@@ -123,7 +127,7 @@ class Report:
 def _translated(fault: "ErrorDetails", root: str) -> tuple[Path, str]:
     path, kind = fault["loc"], fault["type"]
     if kind == "value_error":
-        return path, str(fault.get("ctx", {})["error"])
+        return path[:-1] if path[-1:] == ("[key]",) else path, str(fault.get("ctx", {})["error"])
     if kind == "unexpected_keyword_argument":
         section = next((part for part in reversed(path[:-1]) if isinstance(part, str)), root)
         return path, unknown_key(str(path[-1]), section)

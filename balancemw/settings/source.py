@@ -68,6 +68,8 @@ def _nulls(raw: dict[str, Any]) -> dict[str, Any]:
     for section in (*sections, raw.get("defaults")):
         _null(section, _NULLABLE)
     _null(raw.get("inbound"), ("timeout",))
+    _null(raw.get("admin"), ("token",))
+    _null(raw.get("alerts"), ("url", "receiver", "token", "user", "password"))
     return raw
 
 

@@ -10,10 +10,12 @@ from threading import Event as Wake
 from threading import Lock, Thread, current_thread
 from uuid import uuid4
 
+from balancemw.alerts import Desk
 from balancemw.context import Clock
 from balancemw.events import LOG, Events, Note
 from balancemw.pool import Pool
 from balancemw.settings import StateSettings
+from balancemw.sharing.alerts import SharedAlerts
 from balancemw.sharing.contact import Contact
 from balancemw.sharing.courier import Courier
 from balancemw.sharing.shared import Shared
@@ -47,9 +49,14 @@ class Sharing:
         self._wake = Wake()
         self._lock = Lock()
         self._shared = [Shared(pool, epoch, self._nudge) for pool in pools]
+        self._alerts: SharedAlerts | None = None
         self._life: _Life | None = None
         self._courier = self._new_courier()
         events.journal.share()
+
+    def share_alerts(self, desk: Desk) -> None:
+        """Share what arrives at `desk` as well."""
+        self._alerts = self._courier.alerts = SharedAlerts(desk, self._nudge)
 
     def _nudge(self) -> None:
         self._wake.set()  # which is another one after a fork
@@ -57,7 +64,7 @@ class Sharing:
     def _new_courier(self) -> Courier:
         worker = f"{os.getpid()}-{uuid4().hex[:12]}"
         contact = Contact()
-        return Courier(
+        courier = Courier(
             worker,
             self._shared,
             events=self._events,
@@ -65,6 +72,8 @@ class Sharing:
             contact=contact,
             real=time.monotonic,
         )
+        courier.alerts = self._alerts
+        return courier
 
     def leads(self, service: str) -> bool:
         """Whether this worker makes the active checks of the service."""
@@ -107,6 +116,8 @@ class Sharing:
         self._wake = Wake()
         _left_behind.append(self._life)
         self._life = None
+        if self._alerts is not None:
+            self._alerts.after_fork()
         self._events.journal.share()  # what waits is the parent's to tell
         self._courier = self._new_courier()
 

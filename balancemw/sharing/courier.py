@@ -5,6 +5,7 @@ from itertools import count
 
 from balancemw.context import Clock
 from balancemw.events import Events
+from balancemw.sharing.alerts import SharedAlerts
 from balancemw.sharing.contact import TTL, Contact
 from balancemw.sharing.figures import figures_text, read_figures
 from balancemw.sharing.shared import Shared
@@ -19,6 +20,10 @@ _SAID_BY_ONE: Mapping[str, float] = {"expired": 5, "fail_open": 5, "fail_open_en
 """Events that every worker sees for itself, and the seconds within which one of them tells for all."""
 
 
+_DERIVED: dict[str, float] = dict.fromkeys(("down", "drain", "weight", "cleared", "expired", "held_back", "noted"), 5.0)
+"""The same of alerts: each worker derives for itself what follows from them."""
+
+
 class Courier:
     """One worker's dealings with the store. For one thread, but for `leads`. Every round may raise `StoreError`.
 
@@ -29,6 +34,9 @@ class Courier:
         clock: the balancer's clock.
         contact: how the store has answered; its clock is the real one.
         real: real seconds.
+
+    Attributes:
+        alerts: what is shared of alerts, or None.
     """
 
     def __init__(
@@ -44,6 +52,7 @@ class Courier:
         self.worker = worker
         self.contact = contact
         self.workers = 1
+        self.alerts: SharedAlerts | None = None
         self._shared = {each.pool.name: each for each in shared}
         self._journal = events.journal
         self._clock = clock
@@ -109,28 +118,32 @@ class Courier:
     def _exchange(self, store: Store, *, look: bool) -> bool:
         """Tell and read; returns whether there was something to tell."""
         taken = {name: each.take() for name, each in self._shared.items()}
-        claims = [claim for each in taken.values() for claim in each]
+        alerts = self.alerts.take(self.worker) if self.alerts is not None else []
+        claims = [*(claim for each in taken.values() for claim in each), *alerts]
         if not claims and not look:
             return False
         known = self._cursor.generation != ""
         try:
             page = store.exchange(claims, self._cursor)
         except BaseException:
-            self._put_back(taken, late=True)
+            self._put_back(taken, alerts, late=True)
             raise
         if page.anew:
-            self._put_back(taken, late=known)
+            self._put_back(taken, alerts, late=known)
         self._adopt(page.claims)
         self._cursor = page.cursor
         if page.anew and known:
-            for each in self._shared.values():
-                each.retell()
+            for each in (*self._shared.values(), self.alerts):
+                if each is not None:
+                    each.retell()
         return self._exchange(store, look=False) or bool(claims) if page.anew else bool(claims)
 
     def _catch_up(self, store: Store) -> None:
         self._exchange(store, look=True)
 
-    def _put_back(self, taken: Mapping[str, Sequence[Claim]], *, late: bool) -> None:
+    def _put_back(self, taken: Mapping[str, Sequence[Claim]], alerts: Sequence[Claim], *, late: bool) -> None:
+        if self.alerts is not None:
+            self.alerts.put_back(alerts)
         for name, claims in taken.items():
             self._shared[name].put_back(claims, late=late)
 
@@ -141,6 +154,9 @@ class Courier:
         for claim in claims:
             if claim.key[0] in self._shared:
                 self._shared[claim.key[0]].adopt((claim,), now)
+        alerts = [claim for claim in claims if not claim.key[0]]
+        if self.alerts is not None and alerts:
+            self.alerts.adopt(alerts, now)
 
     # -- the journal
 
@@ -161,7 +177,7 @@ class Courier:
         waiting = self._journal.waiting
         while waiting:
             event = waiting[0]
-            seconds = _SAID_BY_ONE.get(event.event)
+            seconds = (_DERIVED if event.source == "alert" else _SAID_BY_ONE).get(event.event)
             said = f"said:{event.event}:{event.service}:{event.node}:{event.source}"
             if seconds is None or store.hold(said, self.worker, seconds):
                 self._journal.posting.append((next(self._numbers), event))

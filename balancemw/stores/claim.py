@@ -8,7 +8,7 @@ from typing import Any
 from balancemw.health import COMMANDS, KINDS, LEAST_WEIGHT, MOST_WEIGHT, Mark
 
 Key = tuple[str, str, str]
-"""Service, url of the node (``""``: all of it), source."""
+"""Service, url of the node (``""``: all of it), source. For alerts: ``""``, fingerprint, ``"alert"``."""
 
 _TRAFFIC = ("ejected", "resting", "down")
 _LONGEST = 1000  # characters of a reason
@@ -63,6 +63,8 @@ def _mark(key: Key, fields: dict[str, Any]) -> Mark | None:
     source, kind = key[2], fields.get("kind")
     if kind is None:
         return None
+    if not key[0] and kind == "entry":  # of the ledger of alerts, which reads its text itself
+        return Mark(source, kind, str(fields["reason"]), _number(fields["since"]), _number(fields["until"]))
     kinds = KINDS if source in COMMANDS else _TRAFFIC if source == "traffic" else ("down", "proven")
     if source not in (*COMMANDS, "traffic", "probe") or kind not in kinds:
         raise ValueError(kind)

@@ -205,7 +205,7 @@ def find(kind: type[BaseException]) -> Found:
 
 
 def _search(kind: type[BaseException]) -> Found:
-    foreign = _root(kind) not in _ROOTS
+    foreign = _root(kind) not in _ROOTS and not _root(kind).startswith("balancemw_")  # an adapter's are its client's
     for base in kind.__mro__:
         rule = _RULES.get((_root(base), base.__name__))
         if rule is not None:

@@ -88,6 +88,7 @@ class Stage:
         nodes: how many, or what stands under ``nodes`` in the settings.
         seed: of the random generator.
         strategy: of the service; in turn unless a test is about another.
+        whole: settings beside the service's.
         settings: more of the service's settings.
 
     Attributes:
@@ -104,13 +105,14 @@ class Stage:
         seed: int = 1,
         clock: FakeClock | None = None,
         strategy: object = "round_robin",
+        whole: Mapping[str, object] | None = None,
         **settings: object,
     ) -> None:
         self.clock = clock or FakeClock()
         listed = [f"http://n{i}:80" for i in range(nodes)] if isinstance(nodes, int) else nodes
-        whole = {"services": {"s": {"nodes": listed, "strategy": strategy, **settings}}}
+        own = {"services": {"s": {"nodes": listed, "strategy": strategy, **settings}}}
         rng = random.Random(seed)
-        self.balancer = Balancer(whole, clock=self.clock, rng=rng, sleep=self.clock.sleep)
+        self.balancer = Balancer({**own, **(whole or {})}, clock=self.clock, rng=rng, sleep=self.clock.sleep)
         self.service: Service = self.balancer["s"]
         self.does: dict[str, Outcome] = {}
         self.takes = 0.01

@@ -28,6 +28,7 @@ def front() -> Iterator[Front]:
         dead.kill()
         services: dict[str, Any] = {name: {"nodes": [each.url, good.url]} for name, each in bad.items()}
         services |= {"empty": {"nodes": []}, "alone": {"nodes": [bad["hang"].url], "attempt_timeout": 0.3}}
+        services["hang"]["attempt_timeout"] = 1.0
         routes: dict[str, Any] = {f"/{name}": name for name in services}
         routes["/unkept"] = {"service": "late-reset", "body_limit": 0}
         settings = {
@@ -35,7 +36,6 @@ def front() -> Iterator[Front]:
             "routes": routes,
             "defaults": {
                 "strategy": "round_robin",
-                "attempt_timeout": 2.0,
                 "retry": {"budget": 1, "budget_floor": 1000},
                 "ejection": {"consecutive": 0, "success_rate": 0},
             },

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, assert_type
 
+import httpx
+import httpx2
 import tenacity
 
 from balancemw import (
@@ -30,6 +32,7 @@ from balancemw import (
     deadline,
     remaining,
 )
+from balancemw_httpx import AsyncBalancedTransport, BalancedTransport, NoNode, TooLate
 
 settings: Mapping[str, object] = {"services": {"inventory": {"nodes": ["http://a:1"]}}}
 balancer = Balancer(settings, clock=time.monotonic, rng=random.Random(), sleep=time.sleep)
@@ -203,3 +206,20 @@ errors: Iterable[type[BalanceError]] = [
 ]
 value_errors: list[type[ValueError]] = [SettingsError]
 timeouts: list[type[TimeoutError]] = [DeadlineExceeded]
+
+
+# -- httpx and httpx2: one transport is what the clients of both take, and our errors are both libraries' own
+
+transport = BalancedTransport(balancer, key=lambda request: request.headers.get("x-customer"), http2=False)
+async_transport = AsyncBalancedTransport(balancer)
+httpx.Client(transport=transport, mounts={"all://inventory": transport})
+httpx2.Client(transport=transport, mounts={"all://inventory": transport})
+httpx.AsyncClient(transport=async_transport)
+httpx2.AsyncClient(transport=async_transport)
+httpx.Client(transport=async_transport)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+with transport as entered_transport:
+    assert_type(entered_transport, BalancedTransport)
+no_connection: list[type[httpx.ConnectError]] = [NoNode]
+no_connection_2: list[type[httpx2.ConnectError]] = [NoNode]
+too_late: list[type[httpx.TimeoutException]] = [TooLate]
+too_late_2: list[type[httpx2.TimeoutException]] = [TooLate]

@@ -1,0 +1,133 @@
+"""The answer's body: its end is the end of the try, and what another answer replaces is read to its end."""
+
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from typing import Any
+
+from balancemw.context import Bound
+from balancemw.exchange import SMALL_BODY, Exchange
+from balancemw_httpx.libraries import AsyncByteStream, SyncByteStream
+from balancemw_httpx.timeouts import Timeouts
+from balancemw_httpx.upload import close
+
+_PATIENCE = 1.0  # seconds to read the rest of a response that another one replaces
+
+Abandoned = deque[Exchange]
+"""Tries whose answer was dropped unread: to be ended by whoever comes next.
+
+A finalizer must not do it: the garbage collector may run it inside of anything, be it the pool's lock that it needs.
+"""
+
+
+class _Ending:
+    """The body of an answer, and the exchange that ends with it.
+
+    Args:
+        stream: the body as it comes.
+        exchange: to be told.
+        abandoned: where the exchange goes if the body is dropped.
+    """
+
+    def __init__(self, stream: Any, exchange: Exchange, abandoned: Abandoned) -> None:
+        self._stream = stream
+        self._exchange = exchange
+        self._abandoned: Abandoned | None = abandoned
+
+    def _end(self) -> None:
+        if self._abandoned is not None:
+            self._abandoned = None
+            self._exchange.end()
+
+    def _break_off(self, error: BaseException) -> None:
+        if not isinstance(error, GeneratorExit):  # its reader had enough, and closes it
+            self._exchange.break_off(error)
+
+    def __del__(self) -> None:
+        if self._abandoned is not None:
+            self._abandoned.append(self._exchange)
+
+
+class Answer(_Ending, SyncByteStream):
+    """A body that is read without ``await``."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._stream
+        except BaseException as error:
+            self._break_off(error)
+            raise
+        self._end()
+
+    def close(self) -> None:
+        """Its reader had all of it, or enough."""
+        try:
+            self._stream.close()
+        finally:
+            self._end()
+
+
+class AsyncAnswer(_Ending, AsyncByteStream):
+    """A body that is read with ``await``."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        parts = self._stream.__aiter__()
+        try:
+            async for part in parts:
+                yield part
+        except BaseException as error:
+            self._break_off(error)
+            await close(parts)
+            raise
+        self._end()
+
+    async def aclose(self) -> None:
+        """Its reader had all of it, or enough."""
+        try:
+            await self._stream.aclose()
+        finally:
+            self._end()
+
+
+class _Rest:
+    """How much of a response that is thrown away may still be read: read to its end its connection can serve again."""
+
+    def __init__(self, timeouts: Timeouts) -> None:
+        self._size = SMALL_BODY
+        self._until = time.monotonic() + _PATIENCE
+        timeouts.bound = Bound(self._until)
+
+    def goes_on(self, part: bytes) -> bool:
+        self._size -= len(part)
+        return self._size >= 0 and time.monotonic() < self._until
+
+
+def release(response: Any, timeouts: Timeouts) -> None:
+    """Give back the connection of a response that another one replaces."""
+    rest = _Rest(timeouts)
+    try:
+        for part in response.stream:
+            if not rest.goes_on(part):
+                break
+    except Exception:  # what is thrown away may be broken
+        pass
+    finally:
+        with suppress(Exception):
+            response.close()
+
+
+async def release_async(response: Any, timeouts: Timeouts) -> None:
+    """As `release`."""
+    rest = _Rest(timeouts)
+    parts = response.stream.__aiter__()
+    try:
+        async for part in parts:
+            if not rest.goes_on(part):
+                break
+        await close(parts)
+    except Exception:  # what is thrown away may be broken
+        pass
+    finally:
+        with suppress(Exception):
+            await response.aclose()

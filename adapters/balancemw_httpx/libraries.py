@@ -1,0 +1,120 @@
+"""httpx and httpx2, as many as are installed: they are alike but for their names, and no class of one is the other's.
+
+What their clients check for, or catch, is here made of both: a class that is a subclass of each library's own.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, overload
+
+NAMES = ("httpx2", "httpx")
+
+
+def _installed() -> tuple[ModuleType, ...]:
+    found: dict[ModuleType, None] = {}  # a set in order: `httpx` may stand for httpx2 (`httpx2.alias_httpx`)
+    for name in NAMES:
+        try:
+            found[import_module(name)] = None
+        except ModuleNotFoundError as error:
+            if error.name != name:
+                raise
+    if not found:
+        raise ModuleNotFoundError(
+            "balancemw_httpx needs httpx2 or httpx: pip install 'balancemw[httpx]'", name=NAMES[0]
+        )
+    return tuple(found)
+
+
+class Library:
+    """One of the libraries: what the adapter needs of it."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self.module: Any = module
+        self.request: Any = module.Request
+        self.headers: Any = module.Headers
+        self.byte_stream: Any = module.ByteStream
+        self.read_timeout: Any = module.ReadTimeout
+        self.pool_timeout: Any = module.PoolTimeout
+        self.at: Callable[[str, bytes], Any] = lru_cache(maxsize=1024)(self._at)
+
+    def _at(self, node: str, target: bytes) -> Any:
+        """The url of `target`, a path with its query, at the url of a node; the path remains as it is."""
+        return self.module.URL(node + target.decode("ascii"))
+
+
+LIBRARIES = tuple(Library(module) for module in _installed())
+
+_by_type: dict[type, Library] = {}
+
+
+def library_of(request: object) -> Library:
+    """The library whose request it is.
+
+    Raises:
+        TypeError: it is no library's.
+    """
+    library = _by_type.get(type(request))
+    return library or _search(request)
+
+
+def _search(request: object) -> Library:
+    for library in LIBRARIES:
+        if isinstance(request, library.request):
+            _by_type[type(request)] = library
+            return library
+    raise TypeError(f"expected a request of httpx or httpx2, not {type(request).__name__!r}")
+
+
+if TYPE_CHECKING:
+    import httpx
+    import httpx2
+
+    class BaseTransport(httpx.BaseTransport, httpx2.BaseTransport):
+        """A transport that clients of both libraries take."""
+
+        @overload
+        def handle_request(self, request: httpx.Request) -> httpx.Response: ...
+        @overload
+        def handle_request(self, request: httpx2.Request) -> httpx2.Response: ...
+        def handle_request(self, request: Any) -> Any: ...
+
+    class AsyncBaseTransport(httpx.AsyncBaseTransport, httpx2.AsyncBaseTransport):
+        """A transport that async clients of both libraries take."""
+
+        @overload
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response: ...
+        @overload
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response: ...
+        async def handle_async_request(self, request: Any) -> Any: ...
+
+    class SyncByteStream(httpx.SyncByteStream, httpx2.SyncByteStream):
+        """A body that both libraries read."""
+
+    class AsyncByteStream(httpx.AsyncByteStream, httpx2.AsyncByteStream):
+        """A body that both libraries read with ``await``."""
+
+    class ConnectError(httpx.ConnectError, httpx2.ConnectError):
+        """Both libraries' own."""
+
+        _request: Any
+        request: Any
+
+    class ReadTimeout(httpx.ReadTimeout, httpx2.ReadTimeout):
+        """Both libraries' own."""
+
+        _request: Any
+        request: Any
+
+else:
+
+    def _of_each(name: str) -> type:
+        return type(name, tuple(getattr(library.module, name) for library in LIBRARIES), {})
+
+    BaseTransport = _of_each("BaseTransport")
+    AsyncBaseTransport = _of_each("AsyncBaseTransport")
+    SyncByteStream = _of_each("SyncByteStream")
+    AsyncByteStream = _of_each("AsyncByteStream")
+    ConnectError = _of_each("ConnectError")
+    ReadTimeout = _of_each("ReadTimeout")

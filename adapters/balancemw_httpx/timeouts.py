@@ -1,0 +1,32 @@
+"""The timeouts of a request, which no operation of a try may exceed any more than what is left of the try."""
+
+from math import inf
+from typing import Any
+
+from balancemw.context import Bound
+
+_LEAST = 0.001  # 0 would make a socket one that does not wait
+
+
+class Timeouts(dict[str, Any]):
+    """The caller's timeouts, by operation; each as it is asked for at the beginning of one, in seconds.
+
+    Attributes:
+        bound: until when the operations must be over; None: whatever the caller allows.
+    """
+
+    __slots__ = ("bound",)
+
+    def __init__(self, own: dict[str, Any]) -> None:
+        super().__init__(own)
+        self.bound: Bound | None = None
+
+    def get(self, operation: str, default: Any = None) -> Any:
+        """Seconds for `operation`, one of ``connect``, ``read``, ``write``, ``pool``; None: unbounded."""
+        own, bound = super().get(operation, default), self.bound
+        if bound is None or bound.until == inf:
+            return own
+        left = bound.until - bound.clock()
+        if own is not None and own < left:
+            return own
+        return left if left > _LEAST else _LEAST

@@ -1,0 +1,3 @@
+from tests.adapters.conftest import replicas
+
+__all__ = ["replicas"]
