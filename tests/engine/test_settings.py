@@ -74,6 +74,7 @@ def test_defaults_of_inbound():
     inbound = Settings.load({"services": {}}).inbound
     assert inbound.deadline_headers == ("x-request-timeout-ms", "x-envoy-expected-rq-timeout-ms", "grpc-timeout")
     assert (inbound.timeout, inbound.chain_stop) == (None, True)
+    assert (inbound.health_path, inbound.drain_seconds) == (None, 5)
 
 
 @pytest.mark.parametrize("probe", [True, {"kind": "tcp"}])
