@@ -13,6 +13,7 @@ from balancemw.errors import (
 )
 from balancemw.events import Event
 from balancemw.node import Node
+from balancemw.presence import drain
 from balancemw.retry import RetryPolicy
 from balancemw.service import Service
 from balancemw.settings import Settings
@@ -36,5 +37,6 @@ __all__ = [
     "balanced",
     "configure",
     "deadline",
+    "drain",
     "remaining",
 ]

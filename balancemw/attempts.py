@@ -51,10 +51,10 @@ class Attempt:
         Raises:
             RuntimeError: the attempt is not under way: its verdict is already spoken.
         """
-        if self._token is None:
+        if self._try is None or self._token is None:
             raise RuntimeError("a result is observed inside the attempt's `with` block")
         self._result = result
-        self._fault = self._call.judge(result, None)
+        self._fault = self._call.judge(self._try, result, None)
         return result
 
     def __exit__(
@@ -73,7 +73,7 @@ class Attempt:
             else:
                 self._fault = self._call.fail(attempt, self._fault, None)
             return False
-        fault = self._call.judge(None, error)
+        fault = self._call.judge(attempt, None, error)
         fault = self._call.fail(attempt, fault or Fault(Kind.APPLICATION), error)
         self._fault = None
         self.retry_in = self._call.delay(fault, None, error)

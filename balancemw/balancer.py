@@ -17,6 +17,7 @@ from balancemw.errors import BalancerNotConfigured, UnknownService, did_you_mean
 from balancemw.events import Events, Journal, Listener, News
 from balancemw.monitor import Monitor
 from balancemw.pool import Pool
+from balancemw.presence import Presence
 from balancemw.retry import RetryPolicy
 from balancemw.service import Key, Service, Wishes
 from balancemw.settings import Settings
@@ -39,6 +40,7 @@ class Balancer:
     Attributes:
         settings: what it was made of.
         alerts: where alerts arrive; not part of the public interface.
+        presence: how it is with the app itself; likewise.
 
     Raises:
         SettingsError: the settings are wrong, with every problem.
@@ -70,7 +72,17 @@ class Balancer:
         self._monitor = Monitor(pools, clock=clock, rng=self._rng, leads=self._leads, errands=errands)
         self.alerts.hasten = self._monitor.hasten
         self._events.journal.catch_up = self._sum_up
+        inbound = self.settings.inbound
+        self.presence = Presence(inbound.health_path, inbound.drain_seconds)
         _alive.add(self)
+
+    def drain(self, reason: str = "asked to") -> None:
+        """Have the app say that it is going, in its health document and in every answer, so that calls stay away."""
+        self.presence.drain(reason)
+
+    def resume(self) -> None:
+        """Take `drain` back."""
+        self.presence.resume()
 
     def _pool(self, name: str) -> Pool:
         settings = self.settings.services[name]
@@ -204,6 +216,7 @@ class Balancer:
         self._pid = os.getpid()
         self._rng.seed()  # or every worker would draw the same numbers
         self._monitor.after_fork()
+        self.presence.after_fork()
         self.alerts.after_fork()
         if self._sharing is not None:
             self._sharing.after_fork()

@@ -14,9 +14,11 @@ from math import inf
 from balancemw.context import BOUND, REQUEST, Bound, Clock, time_left
 from balancemw.errors import DeadlineExceeded, NoNodeAvailable
 from balancemw.fault import Fault, Kind, classify
+from balancemw.notice import listen
 from balancemw.peer import Peer
 from balancemw.pool import Pool
 from balancemw.retry import FullJitter, RetryPolicy, Schedule
+from balancemw.routes import ANY
 
 # A client told to take no longer than `remaining()` may give up this much before the clock says that time is up.
 _EARLY = 0.01
@@ -84,7 +86,9 @@ class Try(Bound):
         if deadline < self.until:
             self.until = deadline
         self.deadline = deadline
-        self.peer = peer = terms.pool.begin_again(now, key, tried) if tried else terms.pool.begin(now, key)
+        self.peer = peer = (
+            terms.pool.begin_again(now, key, tried) if tried else terms.pool.begin(now, key, terms.idempotent)
+        )
         self.node = peer.node
 
 
@@ -104,13 +108,15 @@ class Call:
         terms: on which terms it is made.
         key: of the call, for strategies that go by key.
         first: its first try, where that was made already.
+        route: what it is a call of, by which failures of one route are told from those of a node.
     """
 
-    __slots__ = ("_began", "_error", "_key", "_schedule", "_story", "_terms", "_tried", "deadline")
+    __slots__ = ("_began", "_error", "_key", "_route", "_schedule", "_story", "_terms", "_tried", "deadline")
 
-    def __init__(self, terms: Terms, key: str | None, first: Try | None = None) -> None:
+    def __init__(self, terms: Terms, key: str | None, first: Try | None = None, route: str = ANY) -> None:
         self._terms = terms
         self._key = key
+        self._route = route
         self._tried: list[Peer] = []
         self._story: list[str] = []
         self._schedule: Schedule | None = None
@@ -140,10 +146,12 @@ class Call:
 
     def succeed(self, attempt: Try) -> None:
         """The try was answered well."""
-        self._terms.pool.succeed(attempt.peer, attempt.started, attempt.clock())
+        self._terms.pool.succeed(attempt.peer, attempt.started, attempt.clock(), self._route)
 
-    def judge(self, result: object, error: BaseException | None) -> Fault | None:
+    def judge(self, attempt: Try, result: object, error: BaseException | None) -> Fault | None:
         """What to make of a try's end."""
+        if error is None:
+            listen(self._terms.pool, attempt.peer, result, attempt.clock)
         return classify(result, error, statuses=self._terms.pool.settings.retry.statuses)
 
     def fail(self, attempt: Try, fault: Fault, error: BaseException | None) -> Fault:
@@ -156,7 +164,7 @@ class Call:
         over = attempt.until == attempt.deadline and now >= attempt.deadline - _EARLY
         if over and fault.kind in _TIMED_OUT:
             fault = Fault(Kind.DEADLINE, "the call's own time ran out")
-        self._terms.pool.fail(attempt.peer, attempt.started, now, fault)
+        self._terms.pool.fail(attempt.peer, attempt.started, now, fault, self._route)
         self._tried.append(attempt.peer)
         self._story.append(f"{attempt.node.name}: {fault.kind}, {now - attempt.started:.3f} s: {fault.reason}")
         self._error = error

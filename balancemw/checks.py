@@ -14,6 +14,7 @@ import aiohttp
 
 from balancemw.fault import Kind, classify
 from balancemw.node import Node
+from balancemw.presence import STATE
 from balancemw.settings import ProbeSettings
 
 T = TypeVar("T")
@@ -26,11 +27,12 @@ class NotMade(Exception):
 
 
 class Outcome(NamedTuple):
-    """What a check found: `reason` (in words) and `fault` only of one that failed."""
+    """What a check found: `reason` (in words) and `fault` only of one that failed; `said`: by the node, of itself."""
 
     passed: bool
     reason: str = ""
     fault: Kind | None = None
+    said: str = ""
 
 
 class Check:
@@ -77,15 +79,15 @@ class Check:
         async with session.request(
             settings.method, node.url + settings.path, allow_redirects=False, server_hostname=name
         ) as answer:
-            status = answer.status
+            status, said = answer.status, answer.headers.get(STATE, "")
             if not any(low <= status <= high for low, high in settings.expect):
                 fault = classify(answer, None)
                 reason = f"{_phrase(status)}, expected {self._expected()}"
-                return Outcome(False, reason, fault.kind if fault else None)
+                return Outcome(False, reason, fault.kind if fault else None, said)
             left = _MOST_BODY
             while chunk := await answer.content.read(left):
                 left -= len(chunk)
-        return Outcome(True)
+        return Outcome(True, said=said)
 
     def _expected(self) -> str:
         return ", ".join(f"{low}-{high}" if low < high else f"{low}" for low, high in self._settings.expect)

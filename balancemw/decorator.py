@@ -93,6 +93,7 @@ def _balanced_sync(
     function: Callable[..., R], known: Terms | Callable[[], Terms], key_rule: Key, method: bool
 ) -> Callable[..., R]:
     fixed = known if isinstance(known, Terms) else None
+    route = getattr(function, "__qualname__", "")
 
     @wraps(function)
     def balanced(*args: Any, **kwargs: Any) -> R:
@@ -111,16 +112,16 @@ def _balanced_sync(
                     result = function(attempt.node, *args, **kwargs)
             except BaseException as error:
                 leave(token)
-                call = call or Call(terms, key, attempt)
+                call = call or Call(terms, key, attempt, route)
                 wait = _after_error(call, attempt, error)
                 if wait is None:
                     raise
             else:
                 BOUND.reset(token)
                 if type(result) in _PLAIN:
-                    terms.pool.succeed(attempt.peer, attempt.started, attempt.clock())
+                    terms.pool.succeed(attempt.peer, attempt.started, attempt.clock(), route)
                     return result
-                call = call or Call(terms, key, attempt)
+                call = call or Call(terms, key, attempt, route)
                 wait = _after_result(call, attempt, result)
                 if wait is None:
                     return result
@@ -136,6 +137,7 @@ def _balanced_async(
     function: Callable[..., Awaitable[R]], known: Terms | Callable[[], Terms], key_rule: Key, method: bool
 ) -> Callable[..., Awaitable[R]]:
     fixed = known if isinstance(known, Terms) else None
+    route = getattr(function, "__qualname__", "")
 
     @wraps(function)
     async def balanced(*args: Any, **kwargs: Any) -> R:
@@ -157,7 +159,7 @@ def _balanced_async(
                 leave(token)
                 timed_out = timer is not None and timer.end(error)
                 raised = timeout_of(error) if timed_out else error
-                call = call or Call(terms, key, attempt)
+                call = call or Call(terms, key, attempt, route)
                 wait = _after_error(call, attempt, raised)
                 if wait is None:
                     if timed_out:
@@ -168,9 +170,9 @@ def _balanced_async(
                 if timer is not None:
                     timer.end()
                 if type(result) in _PLAIN:
-                    terms.pool.succeed(attempt.peer, attempt.started, attempt.clock())
+                    terms.pool.succeed(attempt.peer, attempt.started, attempt.clock(), route)
                     return result
-                call = call or Call(terms, key, attempt)
+                call = call or Call(terms, key, attempt, route)
                 wait = _after_result(call, attempt, result)
                 if wait is None:
                     return result
@@ -183,7 +185,7 @@ def _balanced_async(
 
 
 def _after_error(call: Call, attempt: Try, error: BaseException) -> float | None:
-    fault = call.fail(attempt, call.judge(None, error) or Fault(Kind.APPLICATION), error)
+    fault = call.fail(attempt, call.judge(attempt, None, error) or Fault(Kind.APPLICATION), error)
     wait = call.delay(fault, None, error)
     if wait is None:
         call.tell(error)
@@ -197,7 +199,7 @@ def _after_result(call: Call, attempt: Try, result: object) -> float | None:
         raise TypeError(
             "a balanced function that is not `async def` returned a coroutine: make it `async def` and await there"
         )
-    fault = call.judge(result, None)
+    fault = call.judge(attempt, result, None)
     if fault is None:
         call.succeed(attempt)
         return None

@@ -45,7 +45,7 @@ class Event:
         node: ``host:port``, or None where it concerns the whole pool.
         event: what happened: ``failed``, ``ejected``, ``resting``, ``trial``, ``readmitted``, ``down``,
             ``drain``, ``weight``, ``up``, ``cleared``, ``expired``, ``fail_open``, ``fail_open_ended``,
-            ``budget_exhausted``, ``probe_unproven``, ``probe_proven``, ``added``, ``removed``, ``noted``,
+            ``budget_exhausted``, ``spared``, ``probe_unproven``, ``probe_proven``, ``added``, ``removed``, ``noted``,
             ``held_back``, ``overruled``, ``unmatched``, ``alerts_lost``, ``alertmanager_lost``,
             ``alertmanager_found``, ``store_lost``, ``store_back``, ``store_corrupt``, ``discovery_failed`` or
             ``discovery_recovered``.

@@ -18,6 +18,8 @@ from balancemw.errors import BalanceError, DeadlineExceeded, NoNodeAvailable
 from balancemw.fault import Fault, Kind, classify
 from balancemw.inbound import ATTEMPT_COUNT
 from balancemw.node import Node
+from balancemw.notice import listen
+from balancemw.routes import ANY
 from balancemw.service import Service, Wishes
 
 TIMEOUT_MS = "x-request-timeout-ms"
@@ -96,6 +98,14 @@ def milliseconds(attempt: Try, granted: str | None = None) -> str | None:
     return str(left)
 
 
+def route_of(path: str) -> str:
+    """What a request counts as where failures of one route are told from those of a node: its first segment.
+
+    ``/stock/1`` and ``/stock/2`` are one route. `path` as on the wire, with or without a query.
+    """
+    return path.split("?", 1)[0].split("/", 2)[1] if path.startswith("/") else ANY
+
+
 class Exchange:
     """One request, and its tries until there is an answer. Not shared between threads or tasks, but for its end.
 
@@ -104,20 +114,39 @@ class Exchange:
         terms: on which terms, of the destination.
         key: for strategies that go by key.
         attempt: its first try, where that was made already.
+        route: of the request, see `route_of`.
 
     Attributes:
         attempt: the try under way, or the one whose answer is being read.
         number: how many tries have begun.
     """
 
-    __slots__ = ("_call", "_destination", "_key", "_open", "_outer", "_streaming", "_terms", "attempt", "number")
+    __slots__ = (
+        "_call",
+        "_destination",
+        "_key",
+        "_open",
+        "_outer",
+        "_route",
+        "_streaming",
+        "_terms",
+        "attempt",
+        "number",
+    )
 
     attempt: Try
 
     def __init__(
-        self, destination: Destination, terms: Terms, key: str | None = None, attempt: Try | None = None
+        self,
+        destination: Destination,
+        terms: Terms,
+        key: str | None = None,
+        attempt: Try | None = None,
+        *,
+        route: str = ANY,
     ) -> None:
         self.number = 0
+        self._route = route
         self._destination = destination
         self._terms = terms
         self._key = key
@@ -182,7 +211,7 @@ class Exchange:
         """
         attempt = self._take()
         call = self._remember(attempt)
-        fault = call.fail(attempt, fault or call.judge(None, error) or Fault(Kind.APPLICATION), error)
+        fault = call.fail(attempt, fault or call.judge(attempt, None, error) or Fault(Kind.APPLICATION), error)
         wait = call.delay(fault, None, error) if again else None
         if wait is None:
             call.tell(error)
@@ -190,6 +219,8 @@ class Exchange:
 
     def refuse(self, response: object, status: int) -> Fault | None:
         """What is wrong with a response, by its head; None: nothing is, and its body is to be read."""
+        attempt = self.attempt
+        listen(self._terms.pool, attempt.peer, response, attempt.clock)
         if self._destination.accepts(status):
             return None
         return classify(response, None, statuses=self._terms.pool.settings.retry.statuses)
@@ -241,14 +272,15 @@ class Exchange:
             return
         now = attempt.clock() if now is None else now
         if error is None:
-            pool.succeed(attempt.peer, attempt.started, now)
+            pool.succeed(attempt.peer, attempt.started, now, self._route)
         else:
-            pool.fail(attempt.peer, attempt.started, now, classify(None, error) or Fault(Kind.APPLICATION))
+            fault = classify(None, error) or Fault(Kind.APPLICATION)
+            pool.fail(attempt.peer, attempt.started, now, fault, self._route)
 
     def _take(self) -> Try:
         return self._open.pop()
 
     def _remember(self, attempt: Try) -> Call:
         if self._call is None:
-            self._call = Call(self._terms, self._key, attempt)
+            self._call = Call(self._terms, self._key, attempt, self._route)
         return self._call

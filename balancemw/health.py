@@ -21,6 +21,9 @@ COMMANDS = ("operator", "alert", "discovery", "self")
 AUTOMATIC = ("probe", "traffic")
 """Sources that may be wrong about a whole pool: `ejection.keep` bounds what they take out together."""
 
+GOING = "it says that it is going"
+"""The reason of a mark of source ``self`` that a node's own words have led to: it is expected back."""
+
 SOURCES = COMMANDS + AUTOMATIC
 KINDS = ("down", "drain", "weight")
 OVERRIDDEN_BY_UP = ("operator", "alert", "self", "probe", "traffic")

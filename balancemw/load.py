@@ -47,13 +47,34 @@ class Load:
         seen_at: when the last call ended.
         started: sum of the start times of the calls that wait for an answer, so that their average age costs no list.
         streams: those in flight that are answered and go on for as long as their callers like: they have no age.
+        longest: the longest time that an answer took of late, in seconds; who compares nodes lets it fade.
+        spent, squares: sums, since the beginning, of the seconds that answers took, and of their squares.
+        cut_short: calls that count in these sums although they ended without an answer.
     """
 
-    __slots__ = ("_failed_at", "_failures", "in_flight", "latency", "node", "seen_at", "started", "streams", "weight")
+    __slots__ = (
+        "_failed_at",
+        "_failures",
+        "_heard_at",
+        "_lost_at",
+        "cut_short",
+        "in_flight",
+        "latency",
+        "longest",
+        "node",
+        "seen_at",
+        "spent",
+        "squares",
+        "started",
+        "streams",
+        "weight",
+    )
 
     def __init__(self, node: Node) -> None:
         self.node = node
         self.weight = node.weight
+        self.spent = self.squares = 0.0
+        self.cut_short = 0
         self.reset()
 
     def reset(self) -> None:
@@ -64,8 +85,9 @@ class Load:
 
     def forget(self) -> None:
         """Forget latency and failures: the node is not what it was when they were seen."""
-        self.latency = self.seen_at = 0.0
+        self.latency = self.longest = self.seen_at = 0.0
         self._failures = self._failed_at = 0.0
+        self._heard_at = self._lost_at = 0.0
 
     def end(self, started: float) -> None:
         """The call that was sent at `started` is over, however it ended."""
@@ -90,12 +112,16 @@ class Load:
 
     def observe(self, seconds: float, now: float) -> None:
         """A call was answered after `seconds`."""
+        self.spent += seconds
+        self.squares += seconds * seconds
         latency = self.latency
         if seconds < latency:
             idle = now - self.seen_at
             self.latency = seconds + (latency - seconds) * (KEPT if idle < _KEPT_FOR else exp(-idle / DECAY))
         else:
             self.latency = seconds
+            if seconds > self.longest:
+                self.longest = seconds
         self.seen_at = now
         if self._failures:
             self._failures *= 0.5
@@ -103,15 +129,31 @@ class Load:
     def observe_at_least(self, seconds: float, now: float) -> None:
         """A call ended after `seconds` without an answer: the latency is no less than that."""
         self.latency = max(self._faded_latency(now), seconds)
-        self.seen_at = now
+        self.spent += seconds
+        self.squares += seconds * seconds
+        self.cut_short += 1
+        self._lose(now)
 
-    def penalize(self, seconds: float, now: float) -> None:
+    def penalize(self, seconds: float, now: float, *, answered: bool = False) -> None:
         """A call failed after `seconds` through the node's fault: how quick that was says nothing good of it."""
         if not self.latency:
             self.latency = max(UNKNOWN, seconds)
-        self.seen_at = now
+        if answered:
+            self.seen_at = now
+        else:
+            self._lose(now)
         self._failures = self.failures(now) + FAILURE
         self._failed_at = now
+
+    def _lose(self, now: float) -> None:
+        """A call ended without an answer, which is no sign of life."""
+        self._heard_at = self.heard_at
+        self.seen_at = self._lost_at = now
+
+    @property
+    def heard_at(self) -> float:
+        """When the last answer came, whatever it was; 0.0: there was none. Kept aside only by what is no answer."""
+        return self._heard_at if self.seen_at == self._lost_at else self.seen_at
 
     def failures(self, now: float) -> float:
         """The fading penalty for failures, in calls."""
@@ -119,6 +161,16 @@ class Load:
             return 0.0
         left = self._failures * exp((self._failed_at - now) / DECAY)
         return left if left > 0.5 else 0.0  # less than half a call must not decide between idle nodes
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for an answer."""
+        return self.in_flight - self.streams
+
+    def age(self, now: float) -> float:
+        """Seconds that the waiting calls have waited on average; 0.0: there are none."""
+        waiting = self.in_flight - self.streams
+        return now - self.started / waiting if waiting > 0 else 0.0
 
     def busyness(self, now: float) -> float:
         """The score of ``least_requests``: open calls, and failures in their measure, per weight."""

@@ -205,6 +205,8 @@ class Monitor:
         now = self._clock()
         if outcome is None:
             probe.postpone(peer, now)
+        elif outcome.said:
+            probe.heed(peer, outcome.said, now)
         else:
             probe.record(peer, outcome.passed, outcome.reason, now, outcome.fault)
 

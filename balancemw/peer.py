@@ -4,9 +4,17 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from balancemw.ejection import Record
-from balancemw.health import Mark, Marks, commanded, weight_factor
+from balancemw.health import GOING, Mark, Marks, commanded, weight_factor
 from balancemw.load import Load
 from balancemw.node import Node
+from balancemw.routes import Routes
+
+RESTART = 60.0
+"""Seconds within which a node that went is expected back, and tried every second."""
+
+SHUTDOWN = 30.0
+"""Seconds at the end of the time until which a node is expected back, when it has surely ended: what servers and
+Kubernetes give a process that is told to end. Before, its port may take a connection that nobody will answer."""
 
 NO_MARKS: Marks = MappingProxyType({})
 
@@ -18,6 +26,12 @@ class Peer(Load):
         record: what its traffic has shown.
         marks: claims about it, by source.
         fresh_from: calls begun before this time say nothing any more: the node has been judged and readmitted since.
+        eased: the share of its turns that traffic leaves it: 1.0, or less if it is slower than its peers.
+        watched: whether a success has to be looked at, and not only counted: something is, or was of late, held
+            against it.
+        stalled: whether it was ejected for not answering, so that any answer clears it.
+        routes: its calls by route, while there are errors of the application; else None.
+        back_by: a node that has said it is going is expected back by then, and tried often.
         returned_at: when it came back or was added late, while it ramps up; None: at full weight.
         trial_at: when its single trial call was sent, or None.
         open: whether it may be chosen although traffic or a probe is against it.
@@ -27,6 +41,8 @@ class Peer(Load):
     """
 
     __slots__ = (
+        "back_by",
+        "eased",
         "fresh_from",
         "marks",
         "neutral",
@@ -35,7 +51,10 @@ class Peer(Load):
         "record",
         "rests",
         "returned_at",
+        "routes",
+        "stalled",
         "trial_at",
+        "watched",
         "wins",
     )
 
@@ -43,16 +62,26 @@ class Peer(Load):
         super().__init__(node)
         self.record = Record(window)
         self.marks = NO_MARKS
-        self.fresh_from = float("-inf")
+        self.fresh_from = self.back_by = float("-inf")
         self.returned_at: float | None = None
         self.trial_at: float | None = None
         self.open = True
+        self.watched = self.stalled = False
+        self.eased = 1.0
+        self.routes: Routes | None = None
         self.rests = self.wins = self.overloads = self.neutral = 0
 
     @property
     def accused(self) -> bool:
-        """Whether traffic or a probe holds something against it."""
-        return "traffic" in self.marks or "probe" in self.marks
+        """Whether traffic or a probe wants it out. One that is only slow had better be used less."""
+        marks = self.marks  # replaced by other threads at any time
+        mark = marks.get("traffic")
+        return "probe" in marks or (mark is not None and mark.kind != "weight")
+
+    @property
+    def answers(self) -> int:
+        """How many calls `spent` and `squares` are the sums of."""
+        return self.record.calls - self.record.failed + self.cut_short
 
     @property
     def barred(self) -> bool:
@@ -80,20 +109,30 @@ class Peer(Load):
     def begin_anew(self, now: float) -> None:
         """The node is back: what it did before says nothing any more."""
         self.trial_at = None
+        self.stalled = False
+        self.routes = None
+        self.back_by = float("-inf")
         self.fresh_from = now
         self.record.restart(now)
         self.forget()
 
     def put(self, mark: Mark) -> None:
         """Set `mark`, in place of the source's former one."""
-        self.marks = {**self.marks, mark.source: mark}
-        self.weight = self.node.weight * weight_factor(self.marks)
+        self._hold({**self.marks, mark.source: mark})
+        self.watched = True
 
     def drop(self, source: str) -> None:
         """Remove the mark of `source`."""
-        kept = {each: mark for each, mark in self.marks.items() if each != source}
-        self.marks = kept or NO_MARKS
-        self.weight = self.node.weight * weight_factor(kept)
+        self._hold({each: mark for each, mark in self.marks.items() if each != source} or NO_MARKS)
+
+    def _hold(self, marks: Marks) -> None:
+        self.marks = marks
+        self.weight = self.node.weight * weight_factor(marks)
+        own = marks.get("self")
+        if own is not None and own.reason == GOING and own.until is not None:
+            self.back_by = own.until + RESTART
+        mark = marks.get("traffic")
+        self.eased = mark.weight if mark is not None and mark.weight is not None else 1.0
 
     def ramp(self, now: float, window: float, least: float) -> float:
         """The share of its weight that it gets: linear over `window` seconds, from `least`; 1 when it is warm."""
@@ -106,6 +145,10 @@ class Peer(Load):
         mark = self.marks.get("traffic")
         return mark is not None and mark.kind == "ejected" and mark.until is not None and now >= mark.until
 
+    def certain(self, now: float) -> bool:
+        """Whether a call to it is either carried out or safely refused: not so while a server that went shuts down."""
+        return now >= self.back_by - SHUTDOWN
+
     def state(self, trying: bool) -> str:
         """One word for status pages; `trying`: its trial call may be sent or is under way."""
         order = commanded(self.marks)
@@ -114,7 +157,7 @@ class Peer(Load):
         if "probe" in self.marks:
             return "trial" if self.open else "down"
         mark = self.marks.get("traffic")
-        if mark is not None:
+        if mark is not None and mark.kind != "weight":
             return "resting" if mark.kind == "resting" else "trial" if self.open or trying else "ejected"
         return "up" if self.returned_at is None else "slow_start"
 

@@ -19,7 +19,9 @@ from balancemw.members import Members
 from balancemw.node import Node
 from balancemw.partners import Partners
 from balancemw.peer import Peer
+from balancemw.review import Review
 from balancemw.roster import Roster
+from balancemw.routes import ANY
 from balancemw.settings import ServiceSettings
 from balancemw.standing import Change, Standing
 from balancemw.strategies import Picker, resolve
@@ -60,6 +62,7 @@ class Pool:
         self._housekeeping = housekeeping
         traffic = Traffic(settings.ejection, settings.retry.retry_after_max, rng)
         self._standing = Standing(self.roster, traffic, self._news, self.changed)
+        self._review = Review(self.roster, traffic, self._standing)
         self._members = Members(self.roster, self._standing, self._news, self.changed, settings.ejection.window)
         self.partners = Partners()
         self.lock = Lock()
@@ -71,8 +74,10 @@ class Pool:
 
     # -- the way of a call
 
-    def begin(self, now: float, key: str | None = None) -> Peer:
+    def begin(self, now: float, key: str | None = None, repeatable: bool = True) -> Peer:
         """Choose a peer for a call's first try and count it in; it must be given back by `succeed` or `fail`.
+
+        `repeatable`: whether it may try out a node of which nobody knows whether it has ended already.
 
         Raises:
             NoNodeAvailable: there is no node, or all are forbidden by someone who must be obeyed.
@@ -80,7 +85,7 @@ class Pool:
         if now >= self._edge:
             self._tick(now)
         fast = self._fast
-        peer: Peer = fast(now, key) if fast is not None else self._choose_first(now, key)  # type: ignore[assignment]
+        peer: Peer = fast(now, key) if fast is not None else self._choose_first(now, key, repeatable)  # type: ignore[assignment]
         lock = self.lock
         lock.acquire()  # half the price of a `with`, on the one path that every call takes
         try:
@@ -103,8 +108,8 @@ class Pool:
             peer.started += now
         return peer
 
-    def succeed(self, peer: Peer, started: float, now: float) -> None:
-        """The call that `begin` counted in at `started` was answered well."""
+    def succeed(self, peer: Peer, started: float, now: float, route: str = ANY) -> None:
+        """The call that `begin` counted in at `started` was answered well; `route`: what it was a call of."""
         lock = self.lock
         lock.acquire()
         try:
@@ -115,15 +120,15 @@ class Pool:
                 record.roll(now)
             record.calls += 1
             record.consecutive = record.elsewhere = 0
-            if peer.marks or record.level or peer.rests:
-                self._standing.credit(peer, started, now)
+            if peer.watched:
+                self._standing.credit(peer, started, now, route)
         finally:
             lock.release()
         if self._news.pending:
             self._news.tell()
 
     def answered(self, peer: Peer, started: float, now: float) -> None:
-        """The call is answered well, but goes on as long as its caller likes: it stays in flight until `hang_up`."""
+        """The call is answered well, but goes on as long as its caller likes: in flight until `hang_up`."""
         with self.lock:
             peer.hold_on()
         self.succeed(peer, started, now)
@@ -133,14 +138,14 @@ class Pool:
         with self.lock:
             peer.hang_up()
 
-    def fail(self, peer: Peer, started: float, now: float, fault: Fault) -> None:
+    def fail(self, peer: Peer, started: float, now: float, fault: Fault, route: str = ANY) -> None:
         """The call that `begin` counted in at `started` ended with `fault`."""
         if fault.answered and fault.kind is Kind.APPLICATION:  # what went wrong is not the node's affair
-            self.succeed(peer, started, now)
+            self.succeed(peer, started, now, route)
             return
         with self.lock:
             peer.end(started)
-            self._standing.debit(peer, fault, started, now)
+            self._standing.debit(peer, fault, started, now, route)
         self._news.tell()
 
     # -- the choice
@@ -194,15 +199,17 @@ class Pool:
         self._news.tell()
         return afforded
 
-    def _choose_first(self, now: float, key: str | None) -> Peer:
-        peer = self.roster.choose(now, key, (), lambda peer: self._claim(peer, now))
+    def _choose_first(self, now: float, key: str | None, repeatable: bool) -> Peer:
+        peer = self.roster.choose(now, key, (), lambda peer: self._claim(peer, now, repeatable))
         if peer is None:
             raise self.roster.nobody(self.name, now)
         return peer
 
-    def _claim(self, peer: Peer, now: float) -> bool:
+    def _claim(self, peer: Peer, now: float, repeatable: bool) -> bool:
         with self.lock:
-            if not self.roster.is_due(peer, now) or not self.partners.may_try(peer):
+            if not self.roster.is_due(peer, now) or not (repeatable or peer.certain(now)):
+                return False
+            if not self.partners.may_try(peer):
                 return False
             peer.trial_at = now
             self._news.note(peer.node.name, "trial", "traffic", "its time out is over: one call shows whether it works")
@@ -227,6 +234,7 @@ class Pool:
             if now >= self.budget.edge:
                 self.budget.roll(now)
                 self._news.sum_up(now)
+            self._review.look(now)
             if now >= self._again:
                 self._standing.expire(now)
                 self._again = self.roster.refresh(now, lambda peer: self.waits(peer, now))

@@ -12,6 +12,7 @@ from math import inf
 from random import Random
 
 from balancemw.health import Mark, commanded
+from balancemw.notice import heed
 from balancemw.peer import Peer
 from balancemw.pool import Pool
 from balancemw.settings import ProbeSettings
@@ -167,7 +168,9 @@ class Probe:
         if checked.urgent:
             checked.urgent = False
             return 0.0
-        if checked.mark is not None:
+        if checked.heard_at < checked.peer.back_by:
+            pause = settings.fast_interval
+        elif checked.mark is not None:
             pause = settings.fast_interval if checked.passes else settings.down_interval
         elif 0 < checked.failures < settings.fall:
             pause = settings.fast_interval
@@ -182,6 +185,11 @@ class Probe:
         checked = self._find(peer)
         if checked is not None:
             self._set_due(checked, now + self._pause(checked))
+
+    def heed(self, peer: Peer, said: str, now: float) -> None:
+        """The peer was reached, and said of itself `said`: that it is going is no failure."""
+        heed(self.pool, peer, said, now)
+        self.postpone(peer, now)
 
     def record(self, peer: Peer, passed: bool, reason: str, now: float, fault: str | None = None) -> None:
         """The peer passed its check or failed it.
@@ -233,7 +241,14 @@ class Probe:
             held = _ejected_until(peer) is not None or commanded(peer.marks) is not None
             event = "cleared" if held else "readmitted"  # others may keep it out still
             self.pool.clear(peer, "probe", now, event, f"{_checks(checked.passes)} passed")
-        self.pool.probe_passed(peer, now)
+        if now < peer.back_by and self._settings.kind == "http":  # what it answers says so no more
+            self.pool.clear(peer, "self", now, "cleared", "it no longer says that it is going")
+        if not self._blind(peer, now):
+            self.pool.probe_passed(peer, now)
+
+    def _blind(self, peer: Peer, now: float) -> bool:
+        """Whether passing means nothing: the port of a server that shuts down may still take connections."""
+        return self._settings.kind == "tcp" and now < peer.back_by
 
     def _failed(self, checked: _Checked, reason: str, now: float, fault: str | None) -> None:
         checked.passes = 0
@@ -259,7 +274,7 @@ class Probe:
         Not while the probe is unproven, nor when no result has come for long: then a call may find out sooner.
         """
         checked, until = self._find(peer), _ejected_until(peer)
-        if checked is None or until is None or not (self.proven and self._running):
+        if checked is None or until is None or not (self.proven and self._running) or self._blind(peer, now):
             return False
         patience = _PATIENCE * (self._settings.fast_interval + self._settings.timeout)
         return now < max(until, checked.heard_at) + patience

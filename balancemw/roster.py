@@ -118,11 +118,12 @@ class Roster:
         return again
 
     def plain_picker(self) -> Picker | None:
-        """The picker to ask as long as no call needs more care than that: no trial, ramp or failing open."""
+        """The picker to ask as long as no call needs more care than that: no trial, ramp, slow node or failing open."""
         if not self.tiers or self._ramping:
             return None
         first = self.tiers[0]
-        return first.picker() if first.healthy and not first.kept and not first.trials else None
+        careful = not first.healthy or first.kept or first.trials or first.eased
+        return None if careful else first.picker()
 
     def is_due(self, peer: Peer, now: float) -> bool:
         """Whether the peer's time out is over and its single trial call is still to be sent."""
@@ -202,7 +203,7 @@ class Roster:
         count = len(tier.available)
         first = self._rng.randrange(count) if count > _COMPARED else 0
         around = (tier.available[(first + i) % count] for i in range(min(count, _COMPARED)))
-        return (other.record for other in around if other is not peer and not other.marks)
+        return (other.record for other in around if other is not peer and not other.accused)
 
 
 def _url_or_none(text: str) -> str | None:

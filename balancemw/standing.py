@@ -10,6 +10,7 @@ from balancemw.health import OVERRIDDEN_BY_UP, Mark
 from balancemw.partners import Partners
 from balancemw.peer import Peer
 from balancemw.roster import Roster
+from balancemw.routes import Routes
 from balancemw.traffic import Traffic
 
 
@@ -55,16 +56,21 @@ class Standing:
 
     # -- what calls say
 
-    def credit(self, peer: Peer, started: float, now: float) -> None:
+    def credit(self, peer: Peer, started: float, now: float, route: str) -> None:
         """A call succeeded on a peer that something is, or was lately, held against."""
+        if peer.routes is not None:
+            peer.routes.count(route, now, failed=False)
+            peer.routes = None if peer.routes.quiet(now) else peer.routes
         tier = self._roster.tier_of(peer)
         if tier and self._traffic.absolves(peer, started, now, desperate=not tier.healthy):
             self.drop(peer, "traffic", now)
             peer.observe(now - started, now)
             self._news.note(peer.node.name, "readmitted", "traffic", f"a call was answered in {now - started:.3f} s")
+        peer.watched = bool(peer.marks or peer.record.level or peer.rests or peer.routes)
 
-    def debit(self, peer: Peer, fault: Fault, started: float, now: float) -> None:
+    def debit(self, peer: Peer, fault: Fault, started: float, now: float, route: str) -> None:
         """A call failed."""
+        peer.watched = True
         seconds = round(now - started, 6)
         self._news.failed(peer.node.name, fault.kind, fault.reason, seconds, now)
         if fault.kind is Kind.OVERLOAD:
@@ -74,11 +80,19 @@ class Standing:
         elif started < peer.fresh_from:
             peer.neutral += 1  # a straggler from before the node was readmitted
         else:
+            if fault.kind is Kind.SERVER_ERROR:
+                self._count_route(peer, route, now)
             self._blame(peer, fault, started, now)
 
+    def _count_route(self, peer: Peer, route: str, now: float) -> None:
+        if peer.routes is None or peer.routes.quiet(now):
+            peer.routes = Routes(self._traffic.rules.window, now)
+        peer.routes.count(route, now, failed=True)
+
     def _blame(self, peer: Peer, fault: Fault, started: float, now: float) -> None:
+        excused = peer.routes is not None and bool(peer.routes.excuse)
         peer.record.fail(now, counts=fault.counts)
-        peer.penalize(now - started, now)
+        peer.penalize(now - started, now, answered=fault.answered)
         tier = self._roster.tier_of(peer)
         if tier and tier.may_eject:
             mark = self._traffic.convict(peer, fault, started, now, self._roster.others(peer))
@@ -86,6 +100,8 @@ class Standing:
                 self.put(peer, mark, now, "ejected", fault.kind)
             elif fault.counts:
                 self.partners.struck()
+            elif peer.routes is not None and peer.routes.excuse and not excused:
+                self._news.note(peer.node.name, "spared", "traffic", peer.routes.excuse, fault=fault.kind)
 
     def _rest(self, peer: Peer, fault: Fault, started: float, now: float) -> None:
         peer.overloads += 1
@@ -135,6 +151,11 @@ class Standing:
         self.partners.note(peer, source, now)
         return True
 
+    def release(self, peer: Peer, source: str, now: float, reason: str) -> None:
+        """The source withdraws its mark, for a reason."""
+        self.drop(peer, source, now)
+        self._news.note(peer.node.name, "cleared", source, reason)
+
     def up(self, peer: Peer, mark: Mark, now: float) -> None:
         """Someone says that the node is well: that ends their own claim, and an operator overrides the others'."""
         for source in OVERRIDDEN_BY_UP if mark.source == "operator" else (mark.source,):
@@ -145,6 +166,9 @@ class Standing:
         """Remove the marks whose time is over."""
         for peer in [peer for peer in self._roster.peers.values() if peer.marks]:
             for mark in [mark for mark in peer.marks.values() if mark.expired(now)]:
+                if mark.source == "self" and now < peer.back_by and not peer.accused:
+                    reason = "it said that it was going, and has to show that it is back"
+                    self.put(peer, self._traffic.gone(peer, reason, now, now), now, "ejected")
                 self._remove(peer, mark.source, now)  # the others see for themselves that it is over
                 self._news.note(peer.node.name, "expired", mark.source, f"{mark.kind} is over: {mark.reason}")
 

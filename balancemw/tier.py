@@ -29,6 +29,7 @@ class Tier:
         available: those that may be chosen.
         trials: those whose time out is over and that get one trial call.
         warm: whether a good node is at full weight, so that others can be spared.
+        eased: whether one that is available is slower than its peers, and passes turns on.
         kept: accused nodes that stay in because not more may leave.
         floor: how many nodes automatic ejection must leave.
         may_eject: whether an accusation can ever make a difference: not for a single node that no other can replace.
@@ -39,6 +40,7 @@ class Tier:
         self.available = everyone
         self.trials: tuple[Peer, ...] = ()
         self.warm = True
+        self.eased = False
         self.kept: frozenset[Peer] = frozenset()
         self._strategy = strategy
         self.floor = max(1, ceil(keep * len(everyone) - 1e-9))
@@ -91,6 +93,7 @@ class Tier:
         available = tuple(peer for peer in everyone if peer.open or not peer.marks)
         self.available = everyone if len(available) == len(everyone) else available
         self.warm = any(peer.returned_at is None and peer not in self.kept for peer in self.available)
+        self.eased = not self.sticky and any(peer.eased < 1.0 for peer in self.available if peer.marks)
         self._picker = self._strategy.picker(self.available, everyone) if available else None
 
     def picker(self) -> Picker | None:
@@ -110,12 +113,12 @@ class Tier:
         return self._strategy.picker(rest, self.everyone)(now, key) if rest else None  # type: ignore[return-value]
 
     def accepts(self, peer: Peer, now: float, rng: Random, ramp: tuple[float, float], backed: bool) -> bool:
-        """Whether `peer` takes this turn: one that ramps up or is only kept gives most of them away to good nodes."""
-        share = 1.0
+        """Whether `peer` takes this turn: one that ramps up, is slow or only kept leaves turns to good nodes."""
+        share = 1.0 if self.sticky else peer.eased
         if peer in self.kept:
             share = KEPT_SHARE if backed or self.healthy else 1.0
         elif peer.returned_at is not None and self.warm and not self.sticky:
-            share = peer.ramp(now, *ramp)
+            share *= peer.ramp(now, *ramp)
         return share >= 1.0 or rng.random() < share
 
 

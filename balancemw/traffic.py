@@ -12,6 +12,9 @@ from balancemw.peer import Peer
 _FIRST_REST, _LONGEST_REST = 1.0, 30.0
 """Seconds of rest after an overload that names no time: doubling per overload in a row."""
 
+_RETURN = 1.0
+"""Seconds after which a node that is being restarted is tried again."""
+
 _ENOUGH_WINS = 5
 """Successes in a row that readmit an ejected node before its time, where the pool had to go on using it."""
 
@@ -38,7 +41,20 @@ class Traffic:
         if fault.ejects_at_once:
             return self._eject(peer, "it cannot be reached", fault, now)
         reason = offence(peer.record, others, now, self.rules)
-        return self._eject(peer, reason, fault, now) if reason else None
+        return self._eject(peer, reason, fault, now) if reason and not self._excuses(peer, now) else None
+
+    def _excuses(self, peer: Peer, now: float) -> bool:
+        """Whether the low success rate of the peer is the fault of a route behind it."""
+        if peer.routes is None or 0 < self.rules.consecutive <= peer.record.consecutive:
+            return False
+        calls, failed = peer.record.window(now)
+        return peer.routes.exonerate(calls, failed, self.rules.success_rate, self.rules.min_calls)
+
+    def put_out(self, peer: Peer, reason: str, fault: Fault, now: float) -> Mark:
+        """The mark of a node whose open calls show that it does not answer."""
+        mark = self._eject(peer, reason, fault, now)
+        peer.stalled = True
+        return mark
 
     def _relapse(self, peer: Peer, mark: Mark, fault: Fault, started: float, now: float) -> Mark | None:
         if started < mark.since:
@@ -47,7 +63,16 @@ class Traffic:
         on_trial = peer.trial_at is not None and started >= peer.trial_at
         if not on_trial and not peer.awaits_readmission(now):
             return None
+        if now < peer.back_by:
+            return self.gone(peer, f"not back yet ({fault.reason})", now, now + _RETURN)
         return self._eject(peer, "its trial call failed", fault, now)
+
+    @staticmethod
+    def gone(peer: Peer, reason: str, now: float, until: float) -> Mark:
+        """The mark of a node that ended as it had said: it has to show that it is back, but did nothing wrong."""
+        peer.trial_at = None
+        peer.wins = 0
+        return Mark("traffic", "ejected", reason, now, until)
 
     def _eject(self, peer: Peer, reason: str, fault: Fault, now: float) -> Mark:
         span = time_out(peer.record.level, self.rules, self._rng)
@@ -60,6 +85,7 @@ class Traffic:
         peer.record.level = level
         peer.record.restart(now)
         peer.returned_at = peer.trial_at = None
+        peer.stalled = False
         peer.wins = 0
 
     def rest(self, peer: Peer, fault: Fault, started: float, now: float) -> Mark | None:
@@ -70,6 +96,8 @@ class Traffic:
                 return None
             until = now + self._span(peer, fault)
             return replace(mark, reason=f"{fault.reason} when it was tried", until=until)
+        if mark is not None and mark.kind == "weight":
+            mark = None  # to rest is more than to be slow
         resting = mark is not None and not mark.expired(now)
         if resting and fault.retry_after is None:
             return None  # calls that were under way together tell of one overload, not of many in a row
@@ -89,6 +117,8 @@ class Traffic:
         """Whether a success ends the node's ejection. `desperate`: the pool has no good node, so any success counts."""
         peer.record.calm(now)
         mark = peer.marks.get("traffic")
+        if mark is not None and peer.stalled:
+            return True  # there is the answer for the want of which it was put out
         if mark is not None and started < mark.since:
             return False  # a call that was under way when the mark was set says nothing of the node now
         peer.rests = 0

@@ -8,8 +8,11 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from balancemw import BalanceError, Balancer
 from balancemw.call import Try, leave
 from balancemw.context import BOUND
-from balancemw.exchange import IDEMPOTENT, Exchange, in_dialect, services
+from balancemw.exchange import IDEMPOTENT, Exchange, in_dialect, route_of, services
+from balancemw.notice import listen
 from balancemw.opening import wait_for_nodes_async
+from balancemw.presence import STATE
+from balancemw.routes import ANY
 from balancemw.timeouts import watch
 from balancemw_aiohttp.address import Address, direct
 from balancemw_aiohttp.body import is_short
@@ -58,7 +61,7 @@ class Balance:
         try:
             # What every request pays for is here, and the rest in `Sending`.
             if destination.by_node or request.proxy is not None or not is_short(request.body):
-                exchange = Exchange(destination, terms, key)
+                exchange = Exchange(destination, terms, key, route=route_of(url.raw_path))
                 return await Sending(handler, exchange, Address(request, url, destination)).send()
             attempt = Try(terms, key)
             direct(request, url, destination, attempt)
@@ -68,15 +71,18 @@ class Balance:
                 response = await handler(request)
             except BaseException as error:
                 leave(token)
-                exchange = Exchange(destination, terms, key, attempt)
+                exchange = Exchange(destination, terms, key, attempt, route=route_of(url.raw_path))
                 return await Sending(handler, exchange, Address(request, url, destination)).go_on(error, timer)
             BOUND.reset(token)
             if timer is not None:
                 timer.end()
             if response.connection is None and destination.accepts(response.status):  # all of it is here
-                terms.pool.succeed(attempt.peer, attempt.started, attempt.clock())
+                if STATE in response.headers:
+                    listen(terms.pool, attempt.peer, response, attempt.clock)
+                route = route_of(url.raw_path) if attempt.peer.watched else ANY
+                terms.pool.succeed(attempt.peer, attempt.started, attempt.clock(), route)
                 return response
-            exchange = Exchange(destination, terms, key, attempt)
+            exchange = Exchange(destination, terms, key, attempt, route=route_of(url.raw_path))
             return await Sending(handler, exchange, Address(request, url, destination)).take(response)
         except BalanceError as error:
             raise in_dialect(error, NoNode, TooLate) from error.__cause__

@@ -16,6 +16,7 @@ from balancemw.admin import admin_of
 from balancemw.balancer import install_lazily
 from balancemw.errors import BalanceError
 from balancemw.inbound import conclude, open_request, problem_of
+from balancemw_django.attendance import attend, count_out
 from balancemw_django.own import balancer, forwarding
 from balancemw_django.serving import Serving, serve_body
 from balancemw_django.surface import serve_admin
@@ -54,24 +55,33 @@ class BalanceMiddleware:
         """Answer `request`, or return what will when it is awaited."""
         if self._async:
             return self._answer_async(request)
+        report = attend(request)
+        if report is not None:
+            return report
         serve = _admin_answer(request)
         if serve is not None:
             return serve()
-        serving = _open(request)
-        with serving:
-            routes = forwarding()
-            response = (routes.answer(request) if routes else None) or self._get_response(request)
-        return _finish(request, response, serving)
+        with count_out() as counted:
+            serving = _open(request)
+            with serving:
+                routes = forwarding()
+                response = (routes.answer(request) if routes else None) or self._get_response(request)
+            return counted(_finish(request, response, serving))
 
     async def _answer_async(self, request: HttpRequest) -> HttpResponseBase:
+        report = attend(request)
+        if report is not None:
+            return report
         serve = _admin_answer(request)
         if serve is not None:
             return await asyncio.to_thread(serve)
-        serving = _open(request)
-        with serving:
-            routes = forwarding()
-            response = (await routes.answer_async(request) if routes else None) or await self._get_response(request)
-        return _finish(request, response, serving)
+        with count_out() as counted:
+            serving = _open(request)
+            with serving:
+                routes = forwarding()
+                forwarded = await routes.answer_async(request) if routes else None
+                response = forwarded or await self._get_response(request)
+            return counted(_finish(request, response, serving))
 
     def process_exception(self, _request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """The answer to an error of ours out of a view or a template, unless middleware nearer to it had one."""

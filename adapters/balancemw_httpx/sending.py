@@ -4,7 +4,7 @@ from math import inf
 from typing import Any
 
 from balancemw.call import Try
-from balancemw.exchange import IDEMPOTENT, TIMEOUT_MS, Destination, Exchange
+from balancemw.exchange import IDEMPOTENT, TIMEOUT_MS, Destination, Exchange, route_of
 from balancemw.fault import Fault, Kind
 from balancemw.timeouts import Watch, watch
 from balancemw_httpx.answer import Answer, AsyncAnswer
@@ -55,7 +55,9 @@ class Sending:
         headers, extensions = request.headers, dict(request.extensions)
         idempotency_key = None if request.method in IDEMPOTENT else headers.get("Idempotency-Key")
         terms = destination.terms(request.method, idempotency_key)
-        self.exchange = Exchange(destination, terms, key)
+        self.exchange = Exchange(
+            destination, terms, key, route=route_of(request.url.raw_path.decode("ascii", "replace"))
+        )
         self.sleep = terms.sleep
         self.timer: Watch | None = None
         self.timeouts = extensions["timeout"] = Timeouts(extensions.get("timeout") or {})

@@ -10,7 +10,7 @@ from urllib3.util import Timeout
 
 from balancemw.call import Terms, Try, leave
 from balancemw.context import BOUND
-from balancemw.exchange import IDEMPOTENT, SMALL_BODY, TIMEOUT_MS, Destination, Exchange
+from balancemw.exchange import IDEMPOTENT, SMALL_BODY, TIMEOUT_MS, Destination, Exchange, route_of
 from balancemw.fault import Fault, Kind
 from balancemw_requests.answer import follow
 from balancemw_requests.body import body_of
@@ -60,7 +60,7 @@ class Sending:
         self._post = post
         self._options = options
         self._terms: Terms = destination.repeatable if again else destination.once
-        self._exchange = Exchange(destination, self._terms, options.key)
+        self._exchange = Exchange(destination, self._terms, options.key, route=route_of(request.path_url))
         self._host: Headers = () if destination.by_node or "Host" in headers else (("Host", options.host),)
         self._body = None if request.body is None else body_of(request, self._progress)
 

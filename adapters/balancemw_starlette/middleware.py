@@ -8,8 +8,10 @@ from balancemw.admin import admin_of
 from balancemw.balancer import install
 from balancemw.context import BOUND, REQUEST, Request
 from balancemw.events import LOG
+from balancemw.farewell import watch_sigterm
 from balancemw.inbound import ATTEMPT_COUNT, conclude, open_request, problem_of
 from balancemw_starlette.asgi import ASGIApp, Message, Receive, Scope, Send, give
+from balancemw_starlette.attendance import attend
 from balancemw_starlette.forwarding import Forwarding
 from balancemw_starlette.surface import path_below_mount, serve_admin
 
@@ -55,6 +57,9 @@ class BalanceMiddleware:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await attend(self.balancer, self._dispatch, scope, receive, send)
+
+    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
         below = self._admin.below(path_below_mount(scope)) if self._admin is not None and kind == "http" else None
         if self._admin is not None and below is not None:  # first, as a route may be all of the app
@@ -123,6 +128,7 @@ class BalanceMiddleware:
             nonlocal asked
             message = await receive()
             asked = True
+            watch_sigterm(self.balancer, server=False)
             self._open()
             return message
 

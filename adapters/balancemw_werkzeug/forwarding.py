@@ -9,7 +9,7 @@ from urllib3 import BaseHTTPResponse, Timeout
 from balancemw import Balancer
 from balancemw.call import leave
 from balancemw.context import BOUND
-from balancemw.exchange import SMALL_BODY, Destination, Exchange, services
+from balancemw.exchange import SMALL_BODY, Destination, Exchange, route_of, services
 from balancemw.fault import Fault, Kind
 from balancemw.forward import (
     Head,
@@ -93,7 +93,7 @@ class _Forward:
         self._target = (match.path or "/") + (f"?{query}" if query else "")
         key = next((value.decode("latin-1") for name, value in self._head.fields if name == b"idempotency-key"), None)
         destination = way.destination
-        self._exchange = Exchange(destination, destination.terms(self._method, key))
+        self._exchange = Exchange(destination, destination.terms(self._method, key), route=route_of(self._target))
         self._inflow = Inflow(environ, self._head, match.route.body_limit, self._exchange.progress)
 
     def answer(self, start_response: StartResponse) -> Iterable[bytes]:

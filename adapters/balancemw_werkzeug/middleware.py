@@ -12,6 +12,7 @@ from balancemw.balancer import install
 from balancemw.context import enter_request
 from balancemw.inbound import ATTEMPT_COUNT, open_request, problem_of
 from balancemw_werkzeug.answer import Answer, Body
+from balancemw_werkzeug.attendance import attend
 from balancemw_werkzeug.surface import admin_path, serve_admin
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ class BalanceMiddleware:
         self._keys = {name: "HTTP_" + name.upper().replace("-", "_") for name in names}
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return attend(self.balancer, self._answer, environ, start_response)
+
+    def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if self._admin is not None and (below := admin_path(self._admin, environ)) is not None:
             return serve_admin(self._admin, below, environ, start_response)
 

@@ -33,6 +33,9 @@ interval = 1
 timeout = 0.5
 fast_interval = 0.25            # while a replica is changing
 down_interval = 0.5             # while it is out
+
+[inbound]
+drain_seconds = 0               # the app ends at once with the demo
 """
 
 _GUNICORN = ("gunicorn", "--config", "python:balancemw.demo.gunicorn_config", "--bind")

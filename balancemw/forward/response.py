@@ -5,12 +5,17 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from balancemw.forward.fields import Field, lowered, sound, this_hop, values, via
+from balancemw.presence import STATE
 
 _PORTS = {"http": 80, "https": 443}
 _REFERENCES = (b"location", b"content-location")
 
 # The server in front says its own, as nginx does, and each is to stand in an answer once.
 _OF_THE_SERVER = frozenset((b"date", b"server"))
+
+
+# What a replica says of itself is not true of us.
+_OF_THE_REPLICA = frozenset((STATE.encode(),))
 
 
 class Nonsense(Exception):
@@ -53,7 +58,7 @@ def response_head(status: int, fields: Iterable[Field], outside: Outside, versio
         raise Nonsense(f"a replica answered with status {status}")
     if not all(sound(name, value) for name, value in got):
         raise Nonsense("a header of the answer has characters that no header has")
-    gone = this_hop(got) | _OF_THE_SERVER | {b"content-length"}
+    gone = this_hop(got) | _OF_THE_SERVER | _OF_THE_REPLICA | {b"content-length"}
     kept = [(name, _outward(name, value, outside)) for name, value in got if name not in gone]
     if status != 204 and not values(got, b"transfer-encoding"):
         kept += _length(got)

@@ -33,6 +33,8 @@ from balancemw.settings.probe import Probe
 from balancemw.settings.words import a_list, looks_secret, shown
 from balancemw.strategies import OptionError, resolve
 
+_LEAST_MULTIPLE = 1.5
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class RetrySettings:
@@ -57,6 +59,12 @@ class RetrySettings:
     budget_floor: Rate = 10.0
 
 
+def _multiple(value: float) -> float:
+    if 0 < value < _LEAST_MULTIPLE:
+        raise ValueError(f"expected at least {_LEAST_MULTIPLE}, or 0 for off: equal nodes differ that much by chance")
+    return value
+
+
 @dataclass(frozen=True, slots=True, config=STRICT)  # kw_only would hide `base` from the validator of `max`
 class EjectionSettings:
     """When traffic takes a node out of the pool, and for how long.
@@ -69,6 +77,7 @@ class EjectionSettings:
         base: seconds of the first ejection; doubles per relapse.
         max: seconds; cap on an ejection.
         keep: share of the pool that stays in whatever happens, 0..1; at least one node.
+        slow: multiple of the time that its peers take from which on a node loses share by degrees; 0 turns this off.
     """
 
     consecutive: CountOrOff = 5
@@ -78,6 +87,7 @@ class EjectionSettings:
     base: Seconds = 5.0
     max: Seconds = Field(default=300.0, validate_default=True)  # so that a base above the default is told too
     keep: Share = 0.5
+    slow: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False), AfterValidator(_multiple)] = 2.0
 
     @field_validator("max")
     @classmethod
@@ -206,6 +216,12 @@ def _different(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _path(value: str) -> str:
+    if not re.fullmatch(r"/[!-~]*", value) or "?" in value or "#" in value:
+        raise ValueError(f'expected a path like "/healthz", got {shown(value)}')
+    return value
+
+
 DEADLINE_HEADERS = ("x-request-timeout-ms", "x-envoy-expected-rq-timeout-ms", "grpc-timeout")
 
 
@@ -217,6 +233,9 @@ class InboundSettings:
         deadline_headers: lower-case names; the first one present bounds the request.
         timeout: seconds; bound for a request that brings no header, None for none.
         chain_stop: whether a request that arrives as a retry makes no retries of its own.
+        health_path: where the app says how it is; None: nowhere.
+        drain_seconds: how long after SIGTERM the app serves on and says that it is going, before its server hears of
+            the signal; 0: not at all.
     """
 
     deadline_headers: Annotated[
@@ -226,6 +245,8 @@ class InboundSettings:
     ] = DEADLINE_HEADERS
     timeout: Seconds | None = None
     chain_stop: Flag = True
+    health_path: Annotated[Text, AfterValidator(_path)] | None = None
+    drain_seconds: SecondsOrZero = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

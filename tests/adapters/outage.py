@@ -29,6 +29,9 @@ SETTINGS = """
 nodes = {nodes}
 attempt_timeout = 2.0
 ejection = {{ base = 0.5, max = 2 }}
+
+[inbound]
+drain_seconds = 0
 """
 
 

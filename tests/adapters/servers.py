@@ -80,8 +80,12 @@ def _wait_for(server: "subprocess.Popen[bytes]", url: str, output: IO[bytes]) ->
 
 
 def _stop(server: "subprocess.Popen[bytes]", output: IO[bytes]) -> None:
-    server.send_signal(signal.SIGTERM)
+    os.killpg(server.pid, signal.SIGTERM)
     try:
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(0.5)
+        if server.poll() is None:  # an app of ours serves on for a while; told a second time it ends at once
+            os.killpg(server.pid, signal.SIGTERM)
         server.wait(PATIENCE)
     except subprocess.TimeoutExpired:
         raise ServerFailed(f"the server did not stop:\n{_said(output)}") from None

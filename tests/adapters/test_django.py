@@ -1,7 +1,7 @@
 """What a request meets: sync and async views, under the real WSGI and ASGI handlers."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from itertools import permutations
 from types import ModuleType
@@ -242,3 +242,41 @@ def test_calls_outside_of_requests_find_the_balancer(site: ModuleType) -> None:
     assert site.stock() == "a:1"
     with override_settings(BALANCEMW={"services": {"inventory": {"nodes": ["http://b:2"]}}}):
         assert site.stock() == "b:2"
+
+
+# -- what the app says of itself
+
+
+@pytest.fixture
+def told() -> Iterator[None]:
+    service = {"nodes": ["http://a:1"]}
+    with override_settings(BALANCEMW={"services": {"inventory": service}, "inbound": {"health_path": "/healthz"}}):
+        yield
+
+
+@pytest.mark.usefixtures("told")
+def test_it_says_how_it_is_and_that_it_goes(get: Get, kind: str) -> None:
+    path = f"/{kind}/show"
+    assert "x-balancemw-state" not in get(path).headers
+    health = get("/healthz")
+    assert (health.status, json.loads(health.body)["state"], json.loads(health.body)["requests"]) == (200, "up", 1)
+    own().drain("for a test")
+    assert (get(path).headers["x-balancemw-state"], get(path).status) == ("draining", 200)
+    health = get("/healthz")
+    assert (health.status, json.loads(health.body)["state"]) == (503, "draining")
+    assert health.headers["x-balancemw-state"] == "draining"
+    own().resume()
+    assert get("/healthz").status == 200
+
+
+@pytest.mark.usefixtures("told")
+@pytest.mark.parametrize("view", ["show", "broken", "missing", "stream"])
+def test_every_request_is_counted_out(get: Get, kind: str, view: str) -> None:
+    get(f"/{kind}/{view}")
+    assert (own().presence.in_flight, own().presence.served) == (0, 1)
+
+
+@pytest.mark.usefixtures("told")
+def test_a_stream_that_is_broken_off_is_counted_out(get: Get, kind: str) -> None:
+    get(f"/{kind}/stream", chunks=1)
+    assert own().presence.in_flight == 0

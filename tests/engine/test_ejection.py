@@ -24,6 +24,7 @@ class Rules:
     window: float = WINDOW
     base: float = 5.0
     max: float = 300.0
+    slow: float = 2.0
 
 
 def succeed(record: Record, now: float) -> None:

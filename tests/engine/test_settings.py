@@ -65,6 +65,7 @@ def test_defaults_of_a_service():
         "base": 5,
         "max": 300,
         "keep": 0.5,
+        "slow": 2.0,
     }
     assert dataclasses.asdict(found.slow_start) == {"window": 10, "min_weight": 0.1}
 
@@ -73,6 +74,7 @@ def test_defaults_of_inbound():
     inbound = Settings.load({"services": {}}).inbound
     assert inbound.deadline_headers == ("x-request-timeout-ms", "x-envoy-expected-rq-timeout-ms", "grpc-timeout")
     assert (inbound.timeout, inbound.chain_stop) == (None, True)
+    assert (inbound.health_path, inbound.drain_seconds) == (None, 5)
 
 
 @pytest.mark.parametrize("probe", [True, {"kind": "tcp"}])
@@ -129,6 +131,7 @@ def test_every_key_is_taken():
                         "base": 1,
                         "max": 1,
                         "keep": 0,
+                        "slow": 3,
                     },
                     "probe": {
                         "kind": "http",
@@ -164,7 +167,7 @@ def test_every_key_is_taken():
         budget_floor=0,
     )
     assert found.ejection == EjectionSettings(
-        consecutive=0, success_rate=0, min_calls=1, window=0.5, base=1, max=1, keep=0
+        consecutive=0, success_rate=0, min_calls=1, window=0.5, base=1, max=1, keep=0, slow=3
     )
     assert found.probe == ProbeSettings(
         kind="http",

@@ -100,6 +100,7 @@ COMMON = {
             "base": positive(9),
             "max": st.floats(9, 1e9),
             "keep": SHARE,
+            "slow": st.just(0) | st.floats(1.5, 9),
         },
     ),
     "probe": st.none()
@@ -137,6 +138,8 @@ VALID = st.fixed_dictionaries(
                 "deadline_headers": st.lists(st.sampled_from(["a", "B-c"]), unique=True),
                 "timeout": st.none() | positive(),
                 "chain_stop": st.booleans(),
+                "health_path": st.none() | st.just("/healthz"),
+                "drain_seconds": st.floats(0, 99),
             },
         ),
     },

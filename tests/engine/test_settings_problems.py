@@ -218,6 +218,9 @@ class TestInbound:
             ({"deadline_headers": [5]}, "deadline_headers[0]: expected a string, got 5"),
             ({"deadline_headers": ["x y"]}, "deadline_headers[0]: expected the name of a header, got 'x y'"),
             ({"deadline_headers": ["A", "b", "a"]}, "deadline_headers: 'a' is named twice"),
+            ({"health_path": "healthz"}, "health_path: expected a path like \"/healthz\", got 'healthz'"),
+            ({"health_path": "/up?x"}, "health_path: expected a path like \"/healthz\", got '/up?x'"),
+            ({"drain_seconds": -1}, "drain_seconds: must be at least 0, got -1"),
             ({5: 1}, ": every key must be a string, got 5"),
         ],
     )
@@ -262,6 +265,11 @@ class TestDefaults:
     @pytest.mark.parametrize(
         ("own", "defaults", "text"),
         [
+            (
+                {"slow": 1.2},
+                {},
+                "services.a.ejection.slow: expected at least 1.5, or 0 for off: equal nodes differ that much by chance",
+            ),
             ({"base": 9, "max": 8}, {}, "services.a.ejection.max: base (9) is above max (8)"),
             ({"base": 400}, {}, "services.a.ejection.base: base (400) is above max (300)"),
             ({"max": 1}, {}, "services.a.ejection.max: base (5) is above max (1)"),

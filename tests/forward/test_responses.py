@@ -42,6 +42,9 @@ class TestHeaders:
     def test_the_server_in_front_says_its_own_name_and_time(self):
         assert head(("Server", "x"), ("Date", "Mon, 01 Jan 2035 00:00:00 GMT")) == [VIA]
 
+    def test_what_a_replica_says_of_itself_is_not_said_of_us(self):
+        assert head(("X-Balancemw-State", "draining; left=3.0")) == [VIA]
+
     def test_via_is_added_to_what_is_there(self):
         assert head(("Via", "1.0 inner"), ("Via", "1.1 outer")) == [("via", "1.0 inner, 1.1 outer, 1.1 balancemw")]
 

@@ -1,0 +1,173 @@
+"""What an app says of itself: that it is up, or that it is going, and how much it has to do.
+
+Who balances calls to it reads that in its health document, and, while it goes, in a header of every answer: then new
+calls stay away, those in flight finish, and nothing is lost when it stops listening.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from http import HTTPStatus
+from math import inf
+from threading import Lock
+from weakref import WeakSet
+
+from balancemw.events import LOG
+
+STATE = "x-balancemw-state"
+"""The header of answers of an app that is going: ``draining``, and ``draining; left=4.2`` if it knows how long it goes
+on serving, in seconds."""
+
+_UP, _DRAINING = "up", "draining"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A health document, as an answer to whoever asks.
+
+    Attributes:
+        status: 200 while the app is up, 503 while it goes: every health check understands that.
+        headers: names in lower case, and values.
+        body: UTF-8 JSON.
+    """
+
+    status: HTTPStatus
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+class Presence:
+    """How it is with the app that a balancer belongs to. Safe from any thread, and to drain even from a signal handler.
+
+    Args:
+        path: where the health document is; None: nowhere.
+        grace: seconds that it goes on serving when it is told to end.
+
+    Attributes:
+        draining: whether it is going.
+        watched: whether somebody listens for the signal that tells it to end.
+        in_flight: requests being served now.
+        served: requests in all.
+    """
+
+    def __init__(self, path: str | None, grace: float) -> None:
+        self.grace = grace
+        self.draining = self.watched = False
+        self.in_flight = self.served = 0
+        self._path = path
+        self._since = time.time()
+        self._drained_at = self._until = 0.0
+        self._lock = Lock()
+        _everyone.add(self)
+
+    # -- requests
+
+    def enter(self) -> None:
+        """A request has come in."""
+        with self._lock:
+            self.in_flight += 1
+            self.served += 1
+
+    def leave(self) -> None:
+        """A request has been answered."""
+        with self._lock:
+            self.in_flight -= 1
+
+    def headers(self, *, close: bool = False) -> tuple[tuple[str, str], ...]:
+        """What every answer carries beside its own headers; nothing while the app is up.
+
+        `close`: whether the app may ask for the connection to be closed, so that no call comes on a kept one at the
+        moment at which the server closes it. HTTP/2 knows no such header, and WSGI leaves it to the server.
+        """
+        if not self.draining:
+            return ()
+        said = (
+            STATE,
+            f"{_DRAINING}; left={max(0.0, self._until - time.monotonic()):.1f}" if self._until else _DRAINING,
+        )
+        return (said, ("connection", "close")) if close else (said,)
+
+    def report(self, method: str, path: str) -> Report | None:
+        """The health document, if that is what is asked for. It names no service and no node."""
+        if path != self._path:
+            return None
+        if method not in ("GET", "HEAD"):
+            return Report(HTTPStatus.METHOD_NOT_ALLOWED, (("allow", "GET, HEAD"), ("content-length", "0")), b"")
+        told = {
+            "state": _DRAINING if self.draining else _UP,
+            "since": round(self._since, 3),
+            "in_flight": self.in_flight,
+            "requests": self.served,
+        }
+        body = json.dumps(told).encode()
+        headers = (
+            ("content-type", "application/json"),
+            ("content-length", str(len(body))),
+            ("cache-control", "no-store"),
+        )
+        status = HTTPStatus.SERVICE_UNAVAILABLE if self.draining else HTTPStatus.OK
+        return Report(status, headers, body if method == "GET" else b"")
+
+    # -- going and coming
+
+    def drain(self, reason: str, seconds: float | None = None) -> None:
+        """Say from now on that the app is going; `seconds`: how long it goes on serving, if that is known."""
+        if seconds is not None:
+            self._until = time.monotonic() + seconds
+        if not self.draining:
+            self._since, self._drained_at = time.time(), time.monotonic()
+            self.draining = True
+            LOG.warning("draining: %s", reason)
+
+    def resume(self) -> None:
+        """Take that back."""
+        if self.draining:
+            self.draining = False
+            self._since, self._until = time.time(), 0.0
+            LOG.warning("up: no longer draining")
+
+    def left(self) -> float:
+        """Seconds for which it still has to serve when it is told to end now: callers know since it drains."""
+        return max(0.0, self._drained_at + self.grace - time.monotonic()) if self.draining else self.grace
+
+    def after_fork(self) -> None:
+        """Begin anew in a child process: the requests, and the thread that may hold the lock, are its parent's."""
+        self._lock = Lock()
+        self.in_flight = self.served = 0
+        self.watched = False
+        self._since = time.time()
+
+
+_everyone: "WeakSet[Presence]" = WeakSet()
+
+
+def drain(reason: str = "asked to", *, ending: bool = False) -> float:
+    """Have this process say that it is going, in every app with a balancer: callers then stay away.
+
+    For servers that leave no handler of SIGTERM to Python, and for who wants to drain before anything ends.
+
+    Args:
+        reason: for the log.
+        ending: whether the process is going to end after the seconds returned.
+
+    Returns:
+        Seconds for which it should go on serving, so that all callers learn of it.
+    """
+    everyone = list(_everyone)
+    seconds = max((presence.left() for presence in everyone), default=0.0)
+    for presence in everyone:
+        presence.drain(reason, seconds if ending else None)
+    return seconds
+
+
+def time_to_go(said: str) -> float | None:
+    """Seconds for which a node that says `said` of itself goes on serving; infinity: unknown; None: it stays."""
+    state, _, rest = said.partition(";")
+    if state.strip() != _DRAINING:
+        return None
+    name, _, value = rest.strip().partition("=")
+    try:
+        left = float(value) if name == "left" else inf
+    except ValueError:
+        return inf
+    return left if left >= 0.0 else inf

@@ -1,0 +1,68 @@
+"""What counting failures misses: nodes that are much slower than their peers, and nodes that never answer.
+
+Looked for now and then, as the pool's other lazy work is; the way of a call pays nothing for it but two sums.
+"""
+
+from math import inf
+
+from balancemw.fault import Fault, Kind
+from balancemw.health import Mark
+from balancemw.peer import Peer
+from balancemw.roster import Roster
+from balancemw.silence import Silence, fade
+from balancemw.slowness import Slowness
+from balancemw.standing import Standing
+from balancemw.tier import Tier
+from balancemw.traffic import Traffic
+
+_PAUSE, _PER_NODE = 0.4, 0.001
+"""Seconds between two reviews, and how many more for each node, at which a look takes microseconds. It is done on the
+way of a call, as all that a pool does from time to time: every half second, so that must be a little more."""
+
+_NO_ANSWER = Fault(Kind.TIMEOUT, "no answer so far")
+
+
+class Review:
+    """Looks at all nodes of one service together. Runs under the pool's lock.
+
+    Args:
+        roster: whose nodes they are.
+        traffic: passes sentence on those that never answer.
+        standing: where marks are set.
+    """
+
+    def __init__(self, roster: Roster, traffic: Traffic, standing: Standing) -> None:
+        self._roster = roster
+        self._traffic = traffic
+        self._standing = standing
+        self._by_priority: dict[int, tuple[Silence, Slowness]] = {}
+        self._last = self._due = -inf
+
+    def look(self, now: float) -> None:
+        """Look, if it is time for that."""
+        if now < self._due:
+            return
+        elapsed, self._last = now - self._last, now
+        self._due = now + max(_PAUSE, _PER_NODE * len(self._roster.peers))
+        for tier in self._roster.tiers:
+            if len(tier.everyone) > 1:
+                self._look_at(tier, elapsed, now)
+
+    def _look_at(self, tier: Tier, elapsed: float, now: float) -> None:
+        rules = self._traffic.rules
+        priority = tier.everyone[0].node.priority
+        silence, slowness = self._by_priority.setdefault(priority, (Silence(), Slowness(rules.slow)))
+        if rules.consecutive and tier.may_eject and tier.healthy:  # what is silent would fail so often in a row
+            for peer, reason in tuple(silence.silent(tier.available, now)):
+                mark = self._traffic.put_out(peer, reason, _NO_ANSWER, now)
+                self._standing.put(peer, mark, now, "ejected", _NO_ANSWER.kind)
+        fade(tier.everyone, elapsed)
+        for peer, share, reason in tuple(slowness.review(tier.available, now)) if rules.slow else ():
+            self._ease(peer, share, reason, now)
+
+    def _ease(self, peer: Peer, share: float, reason: str, now: float) -> None:
+        if share < 1.0:
+            told = f"{reason}: it gets {share:.0%} of its share"
+            self._standing.put(peer, Mark("traffic", "weight", told, now, weight=share), now, "weight")
+        else:
+            self._standing.release(peer, "traffic", now, reason)

@@ -1,0 +1,123 @@
+"""What an app says of itself."""
+
+import json
+import threading
+import time
+
+import pytest
+
+import balancemw
+from balancemw import Balancer
+from balancemw.presence import STATE, Presence
+
+PATH = "/healthz"
+
+
+def told(presence: Presence) -> dict[str, object]:
+    report = presence.report("GET", PATH)
+    assert report is not None
+    found: dict[str, object] = json.loads(report.body)
+    return found
+
+
+def test_an_app_that_is_up_says_nothing_but_where_it_is_asked():
+    presence = Presence(PATH, 5.0)
+    assert presence.headers() == presence.headers(close=True) == ()
+    report = presence.report("GET", PATH)
+    assert report is not None
+    assert report.status == 200
+    assert dict(report.headers)["content-type"] == "application/json"
+    assert dict(report.headers)["content-length"] == str(len(report.body))
+    assert set(told(presence)) == {"state", "since", "in_flight", "requests"}
+    assert told(presence)["state"] == "up"
+    assert abs(float(str(told(presence)["since"])) - time.time()) < 60
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz/", "/healthz/x", "/HEALTHZ", ""])
+def test_other_paths_are_the_apps(path: str):
+    assert Presence(PATH, 5.0).report("GET", path) is None
+
+
+def test_without_a_path_there_is_no_document():
+    assert Presence(None, 5.0).report("GET", PATH) is None
+
+
+def test_only_reading_is_allowed():
+    presence = Presence(PATH, 5.0)
+    for method in ("POST", "PUT", "DELETE", ""):
+        report = presence.report(method, PATH)
+        assert report is not None
+        assert (report.status, report.body) == (405, b"")
+    head = presence.report("HEAD", PATH)
+    assert head is not None
+    assert (head.status, head.body) == (200, b"")
+    assert not presence.draining
+
+
+def test_it_says_that_it_is_going_and_for_how_long_it_stays():
+    presence = Presence(PATH, 5.0)
+    presence.drain("asked to")
+    assert presence.headers() == ((STATE, "draining"),)
+    assert presence.headers(close=True) == ((STATE, "draining"), ("connection", "close"))
+    presence.drain("SIGTERM", 5.0)
+    ((_, said),) = presence.headers()
+    assert said in ("draining; left=5.0", "draining; left=4.9")
+    report = presence.report("GET", PATH)
+    assert report is not None
+    assert report.status == 503
+    assert told(presence)["state"] == "draining"
+
+
+def test_it_can_be_taken_back():
+    presence = Presence(PATH, 5.0)
+    presence.drain("asked to", 5.0)
+    presence.resume()
+    assert presence.headers() == ()
+    assert told(presence)["state"] == "up"
+    presence.drain("again")
+    assert presence.headers() == ((STATE, "draining"),)
+
+
+def test_time_spent_draining_need_not_be_spent_again(monkeypatch: pytest.MonkeyPatch):
+    presence = Presence(PATH, 5.0)
+    assert presence.left() == 5.0
+    presence.drain("asked to")
+    now = time.monotonic()
+    monkeypatch.setattr("balancemw.presence.time.monotonic", lambda: now + 3.0)
+    assert presence.left() == pytest.approx(2.0, abs=0.5)
+    monkeypatch.setattr("balancemw.presence.time.monotonic", lambda: now + 30.0)
+    assert presence.left() == 0.0
+
+
+def test_requests_are_counted_whichever_thread_serves_them():
+    presence = Presence(PATH, 5.0)
+
+    def serve() -> None:
+        for _ in range(2000):
+            presence.enter()
+            presence.leave()
+
+    threads = [threading.Thread(target=serve) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    presence.enter()
+    for thread in threads:
+        thread.join()
+    assert (told(presence)["in_flight"], told(presence)["requests"]) == (1, 8001)
+    presence.after_fork()
+    assert (told(presence)["in_flight"], told(presence)["requests"]) == (0, 0)
+
+
+def test_a_balancer_can_be_told_and_so_can_all_of_a_process():
+    one, other = (Balancer({"services": {}, "inbound": {"drain_seconds": seconds}}) for seconds in (1, 3))
+    one.drain("for a test")
+    assert (one.presence.draining, other.presence.draining) == (True, False)
+    one.resume()
+    assert not one.presence.draining
+    try:
+        assert balancemw.drain() >= 3.0
+        assert one.presence.draining
+        assert other.presence.draining
+    finally:
+        one.resume()
+        other.resume()
