@@ -8,6 +8,7 @@
 #   make coverage                            what the last `make test` did not reach, line by line
 #   make check                               format, lint, types, direction of imports
 #   make bench                               what a call costs, beside other libraries
+#   make upstream [CLIENTS="aiohttp …"]      the clients' own tests, through our adapters; downloads them
 #   make clean                               remove all that these targets made
 #
 # Another Python goes with an environment of its own: make test PYTHON=python3.12 VENV=.venv-3.12
@@ -21,16 +22,17 @@ BIN    := $(VENV)/bin
 FLOORS := aiohttp==3.14.1 requests==2.32.3 urllib3==1.26.20 httpx==0.27.0 httpx2==2.0.0
 ADAPTERS := aiohttp requests httpx
 
-INSTALL_demo   := --editable '.[demo]'
-INSTALL_test   := --editable '.[all]' --group test
-INSTALL_check  := --editable '.[all]' --group check
-INSTALL_bench  := --editable '.[all]' --group bench
-INSTALL_floors := --editable '.[requests,httpx]' --group test $(FLOORS)
+INSTALL_demo     := --editable '.[demo]'
+INSTALL_test     := --editable '.[all]' --group test
+INSTALL_check    := --editable '.[all]' --group check
+INSTALL_bench    := --editable '.[all]' --group bench
+INSTALL_floors   := --editable '.[requests,httpx]' --group test $(FLOORS)
+INSTALL_upstream := --editable '.[all]' --group upstream
 
 # Tests that need one of these are skipped where it is not installed, and say so.
 SERVERS := dnsmasq-base prometheus prometheus-alertmanager
 
-.PHONY: demo test floors test-floors servers coverage check bench clean
+.PHONY: demo test floors test-floors servers coverage check bench upstream test-upstream clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.ready-demo
@@ -62,6 +64,13 @@ check: $(VENV)/.ready-check
 
 bench: $(VENV)/.ready-bench
 	$(BIN)/python -m benchmarks
+
+# In an environment of its own: some of what those tests want changes how clients decode.
+upstream:
+	$(MAKE) --no-print-directory test-upstream VENV=$(VENV)-upstream
+
+test-upstream: $(VENV)/.ready-upstream
+	$(BIN)/python -m tests.clients.upstream $(CLIENTS)
 
 clean:
 	rm -rf .venv .venv-* build dist .coverage .hypothesis

@@ -16,7 +16,6 @@ from balancemw.decorator import Decorator, as_decorator
 from balancemw.errors import BalancerNotConfigured, UnknownService, did_you_mean
 from balancemw.events import Events, Journal, Listener, News
 from balancemw.monitor import Monitor
-from balancemw.peer import Peer
 from balancemw.pool import Pool
 from balancemw.presence import Presence
 from balancemw.retry import RetryPolicy
@@ -67,10 +66,11 @@ class Balancer:
         }
         pools = [service.pool for service in self._services.values()]
         alerts, news = self.settings.alerts, News(self._events, "")
-        self.alerts = Desk(alerts, pools, news=news, epoch=self._epoch, hasten=self._hasten)
+        self.alerts = Desk(alerts, pools, news=news, epoch=self._epoch)
         errands = [Inquiry(alerts, self.alerts, news=news, clock=clock, rng=self._rng)] if alerts.url else []
         self._sharing = self._share(pools)
         self._monitor = Monitor(pools, clock=clock, rng=self._rng, leads=self._leads, errands=errands)
+        self.alerts.hasten = self._monitor.hasten
         self._events.journal.catch_up = self._sum_up
         inbound = self.settings.inbound
         self.presence = Presence(inbound.health_path, inbound.drain_seconds)
@@ -83,9 +83,6 @@ class Balancer:
     def resume(self) -> None:
         """Take `drain` back."""
         self.presence.resume()
-
-    def _hasten(self, pool: Pool, peer: Peer) -> None:
-        self._monitor.hasten(pool, peer)
 
     def _pool(self, name: str) -> Pool:
         settings = self.settings.services[name]
@@ -195,11 +192,7 @@ class Balancer:
         return status
 
     def receive_alerts(self, document: object) -> dict[str, int]:
-        """Take in an Alertmanager webhook of version 4, parsed; returns how many of its alerts are of which sort.
-
-        Raises:
-            Malformed: it is none; a ValueError. Then nothing has changed.
-        """
+        """`Desk.receive` a webhook, from now on also in the background."""
         self._housekeeping()
         return self.alerts.receive(document, self._clock())
 

@@ -8,6 +8,7 @@ What has its whole answer at the first try needs no `Exchange`: a `Try`, given b
 """
 
 from collections.abc import Mapping
+from functools import partial
 from math import inf
 
 from balancemw.balancer import Balancer
@@ -250,26 +251,31 @@ class Exchange:
 
     def end(self) -> None:
         """The body of the answer has been read, or its reader had enough. May be told twice, and from any thread."""
-        try:
-            attempt = self._open.pop()
-        except IndexError:
-            return
-        if self._streaming:
-            self._terms.pool.hang_up(attempt.peer)
-        else:
-            self._terms.pool.succeed(attempt.peer, attempt.started, attempt.clock(), self._route)
+        if self._open:
+            self._finish(self._open.pop(), None)
 
     def break_off(self, error: BaseException) -> None:
         """The body of the answer did not come to its end. May be told twice, and from any thread."""
-        try:
+        if self._open:
+            self._finish(self._open.pop(), error)
+
+    def abandon(self, error: BaseException | None = None) -> None:
+        """As `end`, or `break_off`, from where the garbage collector may be at work: inside of the pool's lock even."""
+        if self._open:
             attempt = self._open.pop()
-        except IndexError:
-            return
+            self._terms.pool.later(partial(self._finish, attempt, error, attempt.clock()))
+
+    def _finish(self, attempt: Try, error: BaseException | None, now: float | None = None) -> None:
+        pool = self._terms.pool
         if self._streaming:
-            self._terms.pool.hang_up(attempt.peer)
+            pool.hang_up(attempt.peer)
             return
-        fault = classify(None, error) or Fault(Kind.APPLICATION)
-        self._terms.pool.fail(attempt.peer, attempt.started, attempt.clock(), fault, self._route)
+        now = attempt.clock() if now is None else now
+        if error is None:
+            pool.succeed(attempt.peer, attempt.started, now, self._route)
+        else:
+            fault = classify(None, error) or Fault(Kind.APPLICATION)
+            pool.fail(attempt.peer, attempt.started, now, fault, self._route)
 
     def _take(self) -> Try:
         return self._open.pop()

@@ -8,10 +8,10 @@ from collections.abc import Callable, Coroutine, Iterable
 from math import inf
 from random import Random
 from threading import Lock, Thread, current_thread
-from typing import Protocol
 
 import aiohttp
 
+from balancemw.alerts import Inquiry
 from balancemw.checks import Check, Loop, NotMade, Outcome, open_session
 from balancemw.context import Clock
 from balancemw.discovery import Finder
@@ -28,22 +28,6 @@ _FOLLOW = 0.25  # how often a worker that another one checks for looks whether i
 _FAREWELL = 2.0  # how long `stop` waits for the thread to end
 
 
-class Errand(Protocol):
-    """Something else to be done in the background from time to time.
-
-    Attributes:
-        next_due: when, on the balancer's clock; infinity: not before something happens.
-    """
-
-    next_due: float
-
-    async def run(self, session: aiohttp.ClientSession) -> None:
-        """Do it, and set `next_due` anew, which is infinity while it lasts."""
-
-    def begin(self) -> None:
-        """Begin, or begin again: whatever was under way is forgotten."""
-
-
 class Monitor:
     """Checks the nodes of services that have a ``probe``, and finds those of services that have a ``discovery``.
 
@@ -54,7 +38,7 @@ class Monitor:
         clock: the balancer's clock, on which the checks are planned. Their timeouts run on the real one.
         rng: spreads the checks.
         leads: whether this process makes the checks of the service of that name; else another one does.
-        errands: what else is to be done.
+        errands: what else is to be asked from time to time.
     """
 
     def __init__(
@@ -64,7 +48,7 @@ class Monitor:
         clock: Clock,
         rng: Random,
         leads: Callable[[str], bool] = lambda _: True,
-        errands: Iterable[Errand] = (),
+        errands: Iterable[Inquiry] = (),
     ) -> None:
         self._clock = clock
         pools = list(pools)
@@ -199,7 +183,7 @@ class Monitor:
         life.wake.set()
 
     @staticmethod
-    async def _run(life: "_Life", errand: Errand, session: aiohttp.ClientSession) -> None:
+    async def _run(life: "_Life", errand: Inquiry, session: aiohttp.ClientSession) -> None:
         try:
             await errand.run(session)
         except Exception:

@@ -5,6 +5,7 @@ across I/O. Availability is derived lazily, on the first choice after something 
 that a storm of changes costs one derivation.
 """
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from math import inf
 from random import Random
@@ -68,6 +69,7 @@ class Pool:
         self._fast: Picker | None = None  # what chooses, while no call needs more care
         self._failing_open = False
         self._poor_until = -inf
+        self._left: deque[Callable[[], object]] = deque()
         self._again = self._edge = -inf  # when availability has to be derived anew; when anything has to be done
         self.roster.arrange(Peer(node, settings.ejection.window) for node in settings.nodes)
 
@@ -220,8 +222,15 @@ class Pool:
         """Availability has to be derived anew. Under the lock."""
         self._again = self._edge = -inf
 
+    def later(self, end: Callable[[], object]) -> None:
+        """Call `end`, which gives a call back, before the next choice: what runs now may hold the lock itself."""
+        self._left.append(end)
+        self._edge = -inf
+
     def _tick(self, now: float) -> None:
         self._housekeeping()
+        while self._left:
+            self._left.popleft()()
         with self.lock:
             if now >= self.budget.edge:
                 self.budget.roll(now)
@@ -232,7 +241,7 @@ class Pool:
                 self._again = self.roster.refresh(now, lambda peer: self.waits(peer, now))
                 self._fast = self.roster.plain_picker()
                 self._note_failing_open()
-            self._edge = min(self._again, self.budget.edge)
+            self._edge = -inf if self._left else min(self._again, self.budget.edge)
         self._news.tell()
 
     def waits(self, peer: Peer, now: float) -> bool:
@@ -336,6 +345,7 @@ class Pool:
     def after_fork(self) -> None:
         """Begin anew in a child process: its parent's threads and open calls are not its own."""
         self.lock = Lock()
+        self._left.clear()
         self._news.pending.clear()
         self._members.forget()
         for peer in self.roster.peers.values():

@@ -29,9 +29,10 @@ class _Checked:
         passes, failures: in a row.
         due: when it is checked next; infinity: a check is under way.
         heard_at: when the last result came.
+        urgent: whether another check is wanted right after the one that is under way.
     """
 
-    __slots__ = ("due", "failures", "heard_at", "mark", "passes", "peer")
+    __slots__ = ("due", "failures", "heard_at", "mark", "passes", "peer", "urgent")
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
@@ -39,6 +40,7 @@ class _Checked:
         self.passes = self.failures = 0
         self.due = inf
         self.heard_at = -inf
+        self.urgent = False
 
 
 class Probe:
@@ -109,7 +111,10 @@ class Probe:
             self._look_around(now)
         while self._urgent:
             checked = self._find(self._urgent.popleft())
-            if checked is not None and checked.due < inf:  # else a check is under way: its result comes soon
+            if checked is None:
+                continue
+            checked.urgent = checked.due == inf  # one is under way, and began before there was reason for another
+            if not checked.urgent:
                 self._set_due(checked, now)
         found: list[Peer] = []
         while self._queue and self._queue[0][0] <= now:
@@ -160,6 +165,9 @@ class Probe:
 
     def _pause(self, checked: _Checked) -> float:
         settings = self._settings
+        if checked.urgent:
+            checked.urgent = False
+            return 0.0
         if checked.heard_at < checked.peer.back_by:
             pause = settings.fast_interval
         elif checked.mark is not None:

@@ -132,10 +132,8 @@ def _follow(response: ClientResponse, exchange: Exchange) -> None:
 
     def ended() -> None:
         error = content.exception()
-        if error is None or type(error) is aiohttp.ClientConnectionError:  # the latter: its reader closed it
-            exchange.end()
-        else:
-            exchange.break_off(error)
+        closed = type(error) is aiohttp.ClientConnectionError  # by its reader
+        exchange.abandon(None if closed else error)
 
     connection.add_callback(ended)
 

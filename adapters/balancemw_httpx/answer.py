@@ -1,7 +1,6 @@
 """The answer's body: its end is the end of the try, and what another answer replaces is read to its end."""
 
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from typing import Any
@@ -14,12 +13,6 @@ from balancemw_httpx.upload import close
 
 _PATIENCE = 1.0  # seconds to read the rest of a response that another one replaces
 
-Abandoned = deque[Exchange]
-"""Tries whose answer was dropped unread: to be ended by whoever comes next.
-
-A finalizer must not do it: the garbage collector may run it inside of anything, be it the pool's lock that it needs.
-"""
-
 
 class _Ending:
     """The body of an answer, and the exchange that ends with it.
@@ -27,26 +20,18 @@ class _Ending:
     Args:
         stream: the body as it comes.
         exchange: to be told.
-        abandoned: where the exchange goes if the body is dropped.
     """
 
-    def __init__(self, stream: Any, exchange: Exchange, abandoned: Abandoned) -> None:
+    def __init__(self, stream: Any, exchange: Exchange) -> None:
         self._stream = stream
         self._exchange = exchange
-        self._abandoned: Abandoned | None = abandoned
-
-    def _end(self) -> None:
-        if self._abandoned is not None:
-            self._abandoned = None
-            self._exchange.end()
 
     def _break_off(self, error: BaseException) -> None:
         if not isinstance(error, GeneratorExit):  # its reader had enough, and closes it
             self._exchange.break_off(error)
 
     def __del__(self) -> None:
-        if self._abandoned is not None:
-            self._abandoned.append(self._exchange)
+        self._exchange.abandon()
 
 
 class Answer(_Ending, SyncByteStream):
@@ -58,14 +43,14 @@ class Answer(_Ending, SyncByteStream):
         except BaseException as error:
             self._break_off(error)
             raise
-        self._end()
+        self._exchange.end()
 
     def close(self) -> None:
         """Its reader had all of it, or enough."""
         try:
             self._stream.close()
         finally:
-            self._end()
+            self._exchange.end()
 
 
 class AsyncAnswer(_Ending, AsyncByteStream):
@@ -80,14 +65,14 @@ class AsyncAnswer(_Ending, AsyncByteStream):
             self._break_off(error)
             await close(parts)
             raise
-        self._end()
+        self._exchange.end()
 
     async def aclose(self) -> None:
         """Its reader had all of it, or enough."""
         try:
             await self._stream.aclose()
         finally:
-            self._end()
+            self._exchange.end()
 
 
 class _Rest:

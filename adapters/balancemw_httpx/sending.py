@@ -7,7 +7,7 @@ from balancemw.call import Try
 from balancemw.exchange import IDEMPOTENT, TIMEOUT_MS, Destination, Exchange, route_of
 from balancemw.fault import Fault, Kind
 from balancemw.timeouts import Watch, watch
-from balancemw_httpx.answer import Abandoned, Answer, AsyncAnswer
+from balancemw_httpx.answer import Answer, AsyncAnswer
 from balancemw_httpx.libraries import Library
 from balancemw_httpx.timeouts import Timeouts
 from balancemw_httpx.upload import Upload, is_short
@@ -135,13 +135,12 @@ class Sending:
         late: BaseException = self._library.read_timeout(f"no answer from {attempt.node.name} within {seconds:.3g} s")
         return late
 
-    def take(self, response: Any, answer: type[Answer | AsyncAnswer], abandoned: Abandoned) -> float | None:
+    def take(self, response: Any, answer: type[Answer | AsyncAnswer]) -> float | None:
         """The seconds until the next try, if `response` is to be replaced; None: it is the answer to give.
 
         Args:
             response: of the try.
             answer: what its body becomes.
-            abandoned: where that goes if it is dropped.
         """
         exchange, status = self.exchange, response.status_code
         fault = exchange.refuse(response, status)
@@ -152,6 +151,6 @@ class Sending:
         else:
             if status == 101 or response.headers.get("Content-Type", "").startswith("text/event-stream"):
                 exchange.stream()
-            response.stream = answer(response.stream, exchange, abandoned)
+            response.stream = answer(response.stream, exchange)
         self.timeouts.bound = None  # how long the body may take is the caller's affair
         return None

@@ -1,6 +1,5 @@
 """The transports: a request to a service's name goes to one of its replicas, and to another where that is safe."""
 
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,7 +9,7 @@ from balancemw import BalanceError, Balancer
 from balancemw.call import leave
 from balancemw.context import BOUND
 from balancemw.exchange import Destination, in_dialect, services
-from balancemw_httpx.answer import Abandoned, Answer, AsyncAnswer, release, release_async
+from balancemw_httpx.answer import Answer, AsyncAnswer, release, release_async
 from balancemw_httpx.errors import NoNode, TooLate
 from balancemw_httpx.inner import Inner, InnerOfLoops, Options
 from balancemw_httpx.libraries import AsyncBaseTransport, BaseTransport, library_of
@@ -44,7 +43,6 @@ class BalancedTransport(BaseTransport):
         self._services = services(balancer)
         self._key = key
         self._inner = Inner("HTTPTransport", Options(options))
-        self._abandoned: Abandoned = deque()
 
     def handle_request(self, request: Any) -> Any:
         """Send `request`, and again where that is safe; of several answers the last is given.
@@ -57,8 +55,6 @@ class BalancedTransport(BaseTransport):
         destination = _service_of(request, self._services)
         if destination is None:
             return self._inner.to(library, None).handle_request(request)
-        if self._abandoned:
-            _end(self._abandoned)
         sending = Sending(request, library, destination, None if self._key is None else self._key(request))
         inner = self._inner.to(library, destination.name, sending.sni)
         try:
@@ -79,7 +75,7 @@ class BalancedTransport(BaseTransport):
                     raise
             else:
                 BOUND.reset(token)
-                wait = sending.take(response, Answer, self._abandoned)
+                wait = sending.take(response, Answer)
                 if wait is None:
                     return response
                 release(response, sending.timeouts)
@@ -88,7 +84,6 @@ class BalancedTransport(BaseTransport):
 
     def close(self) -> None:
         """Close all connections."""
-        _end(self._abandoned)
         for transport in self._inner.take():
             transport.close()
 
@@ -100,7 +95,6 @@ class AsyncBalancedTransport(AsyncBaseTransport):
         self._services = services(balancer)
         self._key = key
         self._inner = InnerOfLoops(Options(options))
-        self._abandoned: Abandoned = deque()
 
     async def handle_async_request(self, request: Any) -> Any:
         """Send `request`, and again where that is safe; of several answers the last is given.
@@ -112,8 +106,6 @@ class AsyncBalancedTransport(AsyncBaseTransport):
         destination = _service_of(request, self._services)
         if destination is None:
             return await self._inner.here().to(library, None).handle_async_request(request)
-        if self._abandoned:
-            _end(self._abandoned)
         sending = Sending(request, library, destination, None if self._key is None else self._key(request))
         inner = self._inner.here().to(library, destination.name, sending.sni)
         try:
@@ -139,7 +131,7 @@ class AsyncBalancedTransport(AsyncBaseTransport):
             else:
                 BOUND.reset(token)
                 sending.unwatch()
-                wait = sending.take(response, AsyncAnswer, self._abandoned)
+                wait = sending.take(response, AsyncAnswer)
                 if wait is None:
                     return response
                 await release_async(response, sending.timeouts)
@@ -148,7 +140,6 @@ class AsyncBalancedTransport(AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Close all connections of this event loop, and have other loops that run close theirs."""
-        _end(self._abandoned)
         await self._inner.close()
 
 
@@ -157,12 +148,3 @@ def _service_of(request: Any, known: Any) -> Destination | None:
     url = request.url
     destination: Destination | None = known.get(url.host) or known.get(url.raw_host.decode("ascii"))
     return destination if destination is not None and url.scheme in _SCHEMES else None
-
-
-def _end(abandoned: Abandoned) -> None:
-    """End the tries whose answers were dropped unread."""
-    while abandoned:
-        try:
-            abandoned.popleft().end()
-        except IndexError:  # another thread was first
-            return

@@ -13,7 +13,6 @@ from requests.adapters import HTTPAdapter
 from balancemw import BalanceError, Balancer
 from balancemw.balancer import current
 from balancemw.exchange import Destination, in_dialect, services
-from balancemw_requests.answer import settle
 from balancemw_requests.errors import NoNode, TooLate
 from balancemw_requests.limits import granted
 from balancemw_requests.outgoing import Outgoing
@@ -96,7 +95,6 @@ class BalancedAdapter(HTTPAdapter):
         found = self._find(request.url or "")
         if found is None:
             return super().send(request, stream, timeout, verify, cert, proxies)
-        settle()
         destination, host = found
         key = None if self._key is None else self._key(request)
         options = Options(key, host, granted(timeout), stream, verify, cert)

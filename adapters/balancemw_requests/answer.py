@@ -1,6 +1,5 @@
 """The answer on its way: urllib3's response, which tells its exchange how the body ended."""
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,9 +8,6 @@ from urllib3.exceptions import HTTPError, IncompleteRead
 from urllib3.response import HTTPResponse
 
 from balancemw.exchange import Exchange
-from balancemw.pool import Pool
-
-_abandoned: deque[Exchange] = deque()
 
 
 class Answer(HTTPResponse):
@@ -22,12 +18,10 @@ class Answer(HTTPResponse):
 
     Attributes:
         exchange: to be told.
-        pool: of the service.
         deep: urllib3's code is running which closes the response before it says what is wrong with it.
     """
 
     exchange: Exchange
-    pool: Pool
     deep = False
 
     def read(self, *args: Any, **kwargs: Any) -> bytes:
@@ -97,31 +91,17 @@ def _end(answer: Any, error: BaseException | None = None) -> None:
 
 
 def _forget(answer: Any) -> None:
-    # The garbage collector may call this while this very thread holds the lock that the end needs.
     answer.__class__ = HTTPResponse
-    if answer.pool.lock.locked():
-        _abandoned.append(answer.exchange)
-    else:
-        answer.exchange.end()
+    answer.exchange.abandon()
 
 
-def settle() -> None:
-    """End what was abandoned while that was not possible."""
-    while _abandoned:
-        try:
-            _abandoned.popleft().end()
-        except IndexError:
-            return
-
-
-def follow(response: requests.Response, exchange: Exchange, pool: Pool) -> None:
+def follow(response: requests.Response, exchange: Exchange) -> None:
     """Let the exchange end with the response's body."""
     raw: Any = response.raw
     if response.headers.get("Content-Type", "").lower().startswith("text/event-stream"):
         exchange.stream()
     if type(raw) is HTTPResponse and raw.length_remaining != 0 and not raw.closed:
         raw.exchange = exchange  # type: ignore[attr-defined]
-        raw.pool = pool  # type: ignore[attr-defined]
         raw.__class__ = Answer
     else:  # all of it is here
         exchange.end()

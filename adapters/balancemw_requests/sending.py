@@ -106,7 +106,7 @@ class Sending:
         """Whether `response` is the answer to give; if not, it is given back, and the next try is due."""
         fault = self._exchange.refuse(response, response.status_code)
         if fault is None:
-            follow(response, self._exchange, self._terms.pool)
+            follow(response, self._exchange)
             return True
         body = self._body
         wait = self._exchange.replace(response, fault, again=body is None or body.resendable)

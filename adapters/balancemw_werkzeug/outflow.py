@@ -51,7 +51,7 @@ class Outflow:
         self._exchange.end()
 
     def __del__(self) -> None:
-        self._exchange.end()  # not every server closes what it has not read to its end
+        self._exchange.abandon()  # not every server closes what it has not read to its end
 
     def _finish(self) -> None:
         self._exchange.end()

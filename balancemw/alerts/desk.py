@@ -36,15 +36,13 @@ class Desk:
         pools: of all services.
         news: where it is told what concerns no service.
         epoch: seconds since the epoch at zero of the balancer's clock.
-        hasten: has a node's check made at once.
 
     Attributes:
         ledger: the known alerts.
+        hasten: has a node's check made at once; set by who can.
     """
 
-    def __init__(
-        self, settings: AlertSettings, pools: Iterable[Pool], *, news: News, epoch: float, hasten: Hasten
-    ) -> None:
+    def __init__(self, settings: AlertSettings, pools: Iterable[Pool], *, news: News, epoch: float) -> None:
         pools = tuple(pools)
         self._settings = settings
         self._matcher = Matcher(settings.match, pools)
@@ -52,7 +50,7 @@ class Desk:
         self._marking = Marking(self.ledger, self._matcher, settings, pools, epoch)
         self._news = news
         self._epoch = epoch
-        self._hasten = hasten
+        self.hasten: Hasten = lambda _pool, _peer: None
         self._lock = Lock()  # taken before a pool's, never within; nothing is told while it is held
         self._counts = dict.fromkeys(COUNTED, 0)
         self._unmatched: deque[Mapping[str, str]] = deque(maxlen=_LAST)
@@ -98,7 +96,7 @@ class Desk:
         reaction = self._settings.reaction(entry.labels.get("severity", ""))
         for pool, peer in self._matcher.find(entry.labels):
             if reaction.probe:
-                self._hasten(pool, peer)
+                self.hasten(pool, peer)
             if reaction.kind == "note":
                 pool.amend("alert", [Change(peer, event="noted", reason=entry.told)], now)
 

@@ -34,6 +34,9 @@ class Inquiry:
         news: where it is told that it does not answer.
         clock: the balancer's.
         rng: spreads the questions.
+
+    Attributes:
+        next_due: when to ask next, on the balancer's clock; infinity: a question is under way.
     """
 
     def __init__(

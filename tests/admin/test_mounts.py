@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Iterable
 from io import BytesIO
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -102,17 +102,24 @@ class TestAsgi:
         go_on.set()
         assert (await asking)[0] == 200
 
+    async def test_it_is_not_forwarded(self):
+        everything = balancemw_starlette.BalanceMiddleware(app, {**SETTINGS, "routes": {"/": "s"}})
+        assert (await ask(everything, "/_balancer/status"))[0] == 200
+        assert everything.balancer.status()["services"]["s"]["nodes"][0]["calls"] == 0
+
     async def test_websockets_are_the_apps(self, asgi: Any):
         assert (await ask(asgi, "/_balancer/status", type="websocket"))[0] == 299
 
 
 class TestWsgi:
+    settings: ClassVar[dict[str, Any]] = SETTINGS
+
     def ask(self, path: str, body: bytes | None = None, **environ: Any) -> tuple[str, bytes, Any]:
         def wsgi(_: Any, start_response: Any) -> Iterable[bytes]:
             start_response("299 The App's", [])
             return [b""]
 
-        middleware = balancemw_werkzeug.BalanceMiddleware(wsgi, SETTINGS)
+        middleware = balancemw_werkzeug.BalanceMiddleware(wsgi, self.settings)
         statuses: list[str] = []
         whole = {
             "REQUEST_METHOD": "GET" if body is None else "POST",
@@ -163,3 +170,9 @@ class TestWsgi:
 
     def test_head(self):
         assert self.ask("/_balancer/status", REQUEST_METHOD="HEAD")[:2] == ("200 OK", b"")
+
+
+class TestWsgiWithRoutes(TestWsgi):
+    """It is not forwarded."""
+
+    settings: ClassVar[dict[str, Any]] = {**SETTINGS, "routes": {"/_balancer": "s"}}

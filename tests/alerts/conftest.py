@@ -1,3 +1,3 @@
-from tests.adapters.conftest import replicas
+from tests.adapters.conftest import replicas, state
 
-__all__ = ["replicas"]
+__all__ = ["replicas", "state"]

@@ -22,6 +22,22 @@ def test_a_check_that_is_hastened_is_made_at_once():
     assert ward.gaps("n1", since) == [100.0, 100.0]
 
 
+def test_one_that_is_under_way_is_followed_by_another():
+    ward = proven(interval=100)
+    ward.deaf = {"n0"}
+    ward.probe.hasten(ward.peer("n0"))
+    ward.run(1.0)
+    ward.probe.hasten(ward.peer("n0"))
+    ward.probe.hasten(ward.peer("n0"))
+    ward.run(1.0)
+    ward.deaf.clear()
+    since = ward.clock()
+    ward.probe.record(ward.peer("n0"), True, "", since)
+    ward.run(250.0)
+    assert ward.times("n0", since)[0] == since
+    assert ward.gaps("n0", since) == [100.0, 100.0]
+
+
 def test_not_while_one_is_under_way_or_the_node_has_left():
     ward = proven(interval=100)
     ward.deaf = {"n0"}
@@ -50,7 +66,7 @@ def test_not_before_the_checks_have_begun():
 def test_which_severities_call_for_one(severity: str | None, hastened: int):
     stage = Watched(alerts={"severity": {"quiet": "note", "half": {"weight": 0.5}}})
     asked: list[Any] = []
-    stage.balancer.alerts._hasten = lambda pool, peer: asked.append((pool.name, peer.node.name))
+    stage.balancer.alerts.hasten = lambda pool, peer: asked.append((pool.name, peer.node.name))
     stage.fire("n0", severity=severity)
     stage.fire("n0", severity=severity)  # hearing of it again is no reason
     assert asked == [("s", "n0:80")] * hastened

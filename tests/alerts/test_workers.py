@@ -24,10 +24,10 @@ def settings(state: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def workers(tmp_path: Path) -> Iterator[list[Balancer]]:
+def workers(state: str) -> Iterator[list[Balancer]]:
     """Three balancers over one store, as in three processes."""
     with ExitStack() as stack:
-        yield [stack.enter_context(Balancer(settings(f"sqlite:///{tmp_path / 'state'}"))) for _ in range(3)]
+        yield [stack.enter_context(Balancer(settings(state))) for _ in range(3)]
 
 
 def out(balancer: Balancer) -> set[str]:
@@ -46,11 +46,10 @@ def test_what_one_is_told_all_know(workers: list[Balancer]):
     assert second.receive_alerts(webhook(alert("127.0.0.1:7001")))["stale"] == 1  # a replay
 
 
-def test_it_survives_a_restart_of_all(tmp_path: Path):
-    state = settings(f"sqlite:///{tmp_path / 'state'}")
-    with Balancer(state) as first:
+def test_it_survives_a_restart_of_all(state: str):
+    with Balancer(settings(state)) as first:
         first.receive_alerts(webhook(alert("127.0.0.1:7001")))
-    with Balancer(state) as second:
+    with Balancer(settings(state)) as second:
         eventually(lambda: out(second) == {"127.0.0.1:7001"})
         second.receive_alerts(webhook(alert("127.0.0.1:7001", resolved=True)))
         assert out(second) == set()
