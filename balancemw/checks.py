@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import socket
 import time
+import weakref
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -223,11 +224,26 @@ def _settle(future: "asyncio.Future[T]", result: T) -> None:
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """An event loop that looks names up in daemon threads, one at a time for each name."""
+    """An event loop that looks names up in daemon threads, one at a time for each name, and leaves no socket open."""
 
     def __init__(self) -> None:
         super().__init__()
         self._lookups: dict[object, asyncio.Task[Any]] = {}
+        self._made: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
+
+    async def create_connection(self, *args: Any, **how: Any) -> Any:
+        """As the base class's."""
+        transport, protocol = await super().create_connection(*args, **how)
+        self._made.add(transport)
+        return transport, protocol
+
+    def close(self) -> None:
+        """As the base class's. A TLS connection that still waits for its peer's goodbye would be left open."""
+        if not self.is_closed():
+            for transport in tuple(self._made):
+                transport.abort()
+            self.run_until_complete(asyncio.sleep(0))  # what is aborted is closed in the loop's next turn
+        super().close()
 
     async def getaddrinfo(self, host: Any, port: Any, **how: int) -> Any:
         """As the base class's; a caller that goes away leaves the lookup to those who ask next."""

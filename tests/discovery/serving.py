@@ -69,20 +69,26 @@ class Served:
             return
 
         async def work() -> None:
-            for site in list(runner.sites):
-                await site.stop()
-            for _ in range(4):
-                await asyncio.sleep(0)  # connections that are just being accepted
-            for connection in runner.server.connections if runner.server else ():
-                if connection.transport is not None:
-                    connection.transport.abort()  # whatever is still to be written
+            site: Any
+            for site in runner.sites:  # a server that is closed while it accepts would forget the connection, open
+                for listening in site._server.sockets:
+                    self._loop.remove_reader(listening.fileno())
+            await self._cut()
             await runner.cleanup()
-            await asyncio.sleep(0)  # what was aborted is closed in the loop's next turn
 
         self.run(work())
 
+    async def _cut(self) -> None:
+        """Cuts all connections, whatever is still to be written, and those that are just being accepted."""
+        loop: Any = self._loop
+        for _ in range(4):
+            await asyncio.sleep(0)
+            for transport in list(loop._transports.values()):
+                transport.abort()
+
     def close(self) -> None:
         self.stop()
+        self.run(self._cut())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(PATIENCE)
         self._loop.close()
