@@ -19,6 +19,7 @@ from balancemw.fault import Fault, Kind, classify
 from balancemw.inbound import ATTEMPT_COUNT
 from balancemw.node import Node
 from balancemw.notice import listen
+from balancemw.opening import wait_for_nodes
 from balancemw.routes import ANY
 from balancemw.service import Service, Wishes
 
@@ -164,7 +165,11 @@ class Exchange:
             NoNodeAvailable: there is nothing to send to.
             DeadlineExceeded: the time is up.
         """
-        return self._start(Try(self._terms, self._key) if self._call is None else self._call.begin())
+        if self._call is not None:
+            return self._start(self._call.begin())
+        if self._terms.pool.awaited:  # an async client has waited before: here its event loop must not
+            self._terms = wait_for_nodes(self._terms)
+        return self._start(Try(self._terms, self._key))
 
     def _start(self, attempt: Try) -> Try:
         self.attempt = attempt

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession
+from requests import Session
 
 from balancemw import Balancer, DeadlineExceeded, Node, NoNodeAvailable, deadline, remaining
 from balancemw_aiohttp import balance
+from balancemw_requests import mount
 from tests.adapters.scripts import FORK, run_script
 from tests.adapters.watching import PATIENCE, Replicas, eventually
 from tests.discovery import callables
@@ -203,7 +205,7 @@ assert not names()
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
-def test_a_client_adapter_waits_as_well(answer: threading.Event, replicas: Replicas):
+def test_an_async_client_waits_as_well(answer: threading.Event, replicas: Replicas):
     (replica,) = replicas(1)
     callables.DOES["it"] = lambda: answer.wait(PATIENCE) and [replica.url]
 
@@ -217,3 +219,11 @@ def test_a_client_adapter_waits_as_well(answer: threading.Event, replicas: Repli
 
     with made() as balancer:
         assert asyncio.run(work(balancer)) == "replica-0"
+
+
+def test_a_sync_client_waits_as_well(answer: threading.Event, replicas: Replicas):
+    (replica,) = replicas(1)
+    callables.DOES["it"] = lambda: time.sleep(0.05) or [replica.url]
+    with made() as balancer, Session() as session:
+        mount(session, balancer)
+        assert session.get("http://s/", timeout=PATIENCE).text == "replica-0"
