@@ -19,7 +19,7 @@ from balancemw.fault import Fault, Kind, classify
 from balancemw.inbound import ATTEMPT_COUNT
 from balancemw.node import Node
 from balancemw.notice import listen
-from balancemw.opening import wait_for_nodes
+from balancemw.opening import wait_for_nodes, wait_for_nodes_async
 from balancemw.routes import ANY
 from balancemw.service import Service, Wishes
 
@@ -158,6 +158,11 @@ class Exchange:
         if attempt is not None:
             self._start(attempt)
 
+    async def expect(self) -> None:
+        """Before the first try of an async request: wait for nodes that are still being looked for."""
+        if self._terms.pool.awaited:
+            self._terms = await wait_for_nodes_async(self._terms)
+
     def begin(self) -> Try:
         """The next try.
 
@@ -167,7 +172,7 @@ class Exchange:
         """
         if self._call is not None:
             return self._start(self._call.begin())
-        if self._terms.pool.awaited:  # an async client has waited before: here its event loop must not
+        if self._terms.pool.awaited:
             self._terms = wait_for_nodes(self._terms)
         return self._start(Try(self._terms, self._key))
 

@@ -114,6 +114,7 @@ class AsyncBalancedTransport(AsyncBaseTransport):
             raise in_dialect(error, NoNode, TooLate) from error.__cause__
 
     async def _send(self, sending: Sending, send: Callable[[Any], Awaitable[Any]]) -> Any:
+        await sending.exchange.expect()
         while True:
             attempt = sending.exchange.begin()
             token = BOUND.set(attempt)

@@ -3,15 +3,17 @@
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
 from aiohttp import ClientSession
+from httpx import AsyncClient
 from requests import Session
 
 from balancemw import Balancer, DeadlineExceeded, Node, NoNodeAvailable, deadline, remaining
 from balancemw_aiohttp import balance
+from balancemw_httpx import AsyncBalancedTransport
 from balancemw_requests import mount
 from tests.adapters.scripts import FORK, run_script
 from tests.adapters.watching import PATIENCE, Replicas, eventually
@@ -205,17 +207,29 @@ assert not names()
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
-def test_an_async_client_waits_as_well(answer: threading.Event, replicas: Replicas):
+async def by_aiohttp(balancer: Balancer) -> str:
+    async with ClientSession(middlewares=[balance(balancer)]) as session, session.get("http://s/") as response:
+        return await response.text()
+
+
+async def by_httpx(balancer: Balancer) -> str:
+    async with AsyncClient(transport=AsyncBalancedTransport(balancer), timeout=PATIENCE) as client:
+        return (await client.get("http://s/")).text
+
+
+@pytest.mark.parametrize("get", [by_aiohttp, by_httpx])
+def test_an_async_client_waits_as_well(
+    answer: threading.Event, replicas: Replicas, get: Callable[[Balancer], Coroutine[Any, Any, str]]
+):
     (replica,) = replicas(1)
     callables.DOES["it"] = lambda: answer.wait(PATIENCE) and [replica.url]
 
     async def work(balancer: Balancer) -> str:
-        async with ClientSession(middlewares=[balance(balancer)]) as session:
-            task = asyncio.create_task(session.get("http://s/"))
-            while not asked():
-                await asyncio.sleep(0.001)
-            answer.set()
-            return await (await task).text()
+        task = asyncio.create_task(get(balancer))
+        while not asked():
+            await asyncio.sleep(0.001)
+        answer.set()
+        return await task
 
     with made() as balancer:
         assert asyncio.run(work(balancer)) == "replica-0"
