@@ -1,4 +1,4 @@
-"""The pool of one service: its calls in flight, the marks against its nodes, and the one lock.
+"""The pool of one service: its calls in flight, and who takes the next one.
 
 Choosing reads an immutable picker without the lock; what counts or marks holds the lock for microseconds and never
 across I/O. Availability is derived lazily, on the first choice after something changed or some mark's time came, so
@@ -6,30 +6,25 @@ that a storm of changes costs one derivation.
 """
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection
 from math import inf
 from random import Random
 from threading import Lock
 
 from balancemw.budget import WINDOW, Budget
-from balancemw.events import Events, News
+from balancemw.events import Events
 from balancemw.fault import Fault, Kind
-from balancemw.health import Mark
-from balancemw.members import Members
 from balancemw.node import Node
-from balancemw.partners import Partners
 from balancemw.peer import Peer
+from balancemw.register import Register
 from balancemw.review import Review
-from balancemw.roster import Roster
 from balancemw.routes import ANY
 from balancemw.settings import ServiceSettings
-from balancemw.standing import Change, Standing
-from balancemw.strategies import Picker, resolve
-from balancemw.traffic import Traffic
+from balancemw.strategies import Picker
 
 
-class Pool:
-    """What the calls of a service share. Times are numbers on the balancer's clock.
+class Pool(Register):
+    """What the calls of a service share.
 
     Args:
         name: the service's name.
@@ -39,38 +34,21 @@ class Pool:
         housekeeping: called now and then before a choice, outside the lock; notices forks and starts the monitor.
 
     Attributes:
-        lock: guards everything that changes; held for microseconds, never across I/O or a call of the user's.
         awaited: whether the nodes are not known yet, but will be soon: a call had better wait.
-        must_wait: whether a peer whose time out is over has to wait for its probe; set by what probes.
-        overruled: called when an operator has said that a peer is well; set by who has to heed it.
-        partners: the other workers' pools of the same service.
+        budget: what may be retried.
     """
 
     def __init__(
         self, name: str, settings: ServiceSettings, *, rng: Random, events: Events, housekeeping: Callable[[], None]
     ) -> None:
-        strategy = resolve(settings.strategy.name, settings.strategy.options)
-        self.name = name
-        self.settings = settings
-        self.budget = Budget(settings.retry.budget, settings.retry.budget_floor)
+        super().__init__(name, settings, rng=rng, events=events)
         self.awaited = False
-        self.must_wait: Callable[[Peer, float], bool] = lambda _peer, _now: False
-        self.overruled: Callable[[Pool, Peer, float], object] = lambda _pool, _peer, _now: None
-        ramp = (settings.slow_start.window, settings.slow_start.min_weight)
-        self.roster = Roster(lambda: strategy(rng), keep=settings.ejection.keep, ramp=ramp, rng=rng)
-        self._news = News(events, name)
+        self.budget = Budget(settings.retry.budget, settings.retry.budget_floor)
         self._housekeeping = housekeeping
-        traffic = Traffic(settings.ejection, settings.retry.retry_after_max, rng)
-        self._standing = Standing(self.roster, traffic, self._news, self.changed)
-        self._review = Review(self.roster, traffic, self._standing)
-        self._members = Members(self.roster, self._standing, self._news, self.changed, settings.ejection.window)
-        self.partners = Partners()
-        self.lock = Lock()
+        self._review = Review(self.roster, self._traffic, self._standing)
         self._fast: Picker | None = None  # what chooses, while no call needs more care
         self._poor_until = -inf
         self._left: deque[Callable[[], object]] = deque()
-        self._again = self._edge = -inf  # when availability has to be derived anew; when anything has to be done
-        self.roster.arrange(Peer(node, settings.ejection.window) for node in settings.nodes)
 
     # -- the way of a call
 
@@ -217,10 +195,6 @@ class Pool:
         self._news.tell()
         return True
 
-    def changed(self) -> None:
-        """Availability has to be derived anew. Under the lock."""
-        self._again = self._edge = -inf
-
     def later(self, end: Callable[[], object]) -> None:
         """Call `end`, which gives a call back, before the next choice: what runs now may hold the lock itself."""
         self._left.append(end)
@@ -246,88 +220,6 @@ class Pool:
     def waits(self, peer: Peer, now: float) -> bool:
         """Whether a peer whose time out is over gets no trial call from here yet."""
         return self.must_wait(peer, now) or not self.partners.may_try(peer)
-
-    # -- what is known of the nodes
-
-    def mark(self, peer: Peer, mark: Mark, now: float, fault: str | None = None) -> None:
-        """Set a mark; kind ``up`` clears the source's own and, from an operator, overrides the others' instead."""
-        with self.lock:
-            if mark.kind == "up":
-                self._standing.up(peer, mark, now)
-            else:
-                self._standing.put(peer, mark, now, mark.kind, fault)
-        self._news.tell()
-        if mark.kind == "up" and mark.source == "operator":
-            self.overruled(self, peer, now)
-
-    def clear(self, peer: Peer, source: str, now: float, event: str = "cleared", reason: str = "") -> bool:
-        """Remove the mark of `source`; returns whether there was one."""
-        with self.lock:
-            found = self._standing.drop(peer, source, now)
-            if found:
-                self._news.note(peer.node.name, event, source, reason)
-        self._news.tell()
-        return found
-
-    def amend(self, source: str, changes: Iterable[Change], now: float) -> None:
-        """Change marks that follow from what every worker knows. It is told with the next news, and not here."""
-        with self.lock:
-            self._standing.amend(source, changes, now)
-
-    def probe_passed(self, peer: Peer, now: float) -> None:
-        """A probe found the node well: if its time out is over, that readmits it."""
-        with self.lock:
-            self._standing.pass_probe(peer, now)
-        self._news.tell()
-
-    def prove(self) -> None:
-        """A probe of this service has passed, so that its failures mean something from now on."""
-        with self.lock:
-            self.partners.prove()
-
-    def share(self, partners: Partners) -> None:
-        """Tell `partners` from now on what changes here."""
-        self.partners = self._standing.partners = partners
-
-    def adopt(self, peer: Peer, source: str, mark: Mark | None, level: int, now: float) -> None:
-        """Another worker has set or cleared (None) the mark of `source`, which it told itself. Under the lock."""
-        self._standing.adopt(peer, source, mark, level, now)
-
-    def sum_up(self, now: float) -> None:
-        """Tell what is known of failed tries in sum."""
-        with self.lock:
-            self._news.sum_up(now)
-        self._news.tell()
-
-    def tell(self, event: str, source: str, reason: str) -> None:
-        """Tell of something that concerns the whole service and changes no mark."""
-        with self.lock:
-            self._news.note(None, event, source, reason)
-        self._news.tell()
-
-    def replace(
-        self,
-        nodes: Iterable[Node],
-        now: float,
-        *,
-        source: str = "operator",
-        reason: str = "",
-        claims: Mapping[str, Mark] | None = None,
-    ) -> None:
-        """Make `nodes` the members; those that stay keep what is known of them, new ones ramp up.
-
-        Args:
-            nodes: all of them.
-            now: the time.
-            source: who says so.
-            reason: why those that leave do.
-            claims: all marks that `source` sets, by url; it clears the others it had set. None: none are touched.
-        """
-        with self.lock:
-            self._members.replace(tuple(nodes), now, source, reason)
-            if claims is not None:
-                self._members.claim(claims, now, source)
-        self._news.tell()
 
     def after_fork(self) -> None:
         """Begin anew in a child process: its parent's threads and open calls are not its own."""

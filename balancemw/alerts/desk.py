@@ -2,6 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from threading import Lock
 
 from balancemw.alerts.ledger import Entry, Ledger
@@ -55,7 +56,7 @@ class Desk:
         self._counts = dict.fromkeys(COUNTED, 0)
         self._unmatched: deque[Mapping[str, str]] = deque(maxlen=_LAST)
         for pool in pools:
-            pool.overruled = self.overrule
+            pool.overruled = partial(self.overrule, pool)
 
     def after_fork(self) -> None:
         """Begin anew in a child process; what is known stays."""
