@@ -29,7 +29,8 @@ IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
 """Methods that do no harm when they are carried out twice (RFC 9110, 9.2.2)."""
 
 SMALL_BODY = 65536
-"""Bytes of a replaced response that are read so that its connection can serve again; beyond it is closed."""
+"""Bytes of a replaced response that are read so that its connection can serve again; beyond it is closed. A longer
+answer takes as long as its size and its reader make it."""
 
 
 class Destination:
@@ -125,9 +126,11 @@ class Exchange:
     __slots__ = (
         "_call",
         "_destination",
+        "_head_at",
         "_key",
         "_open",
         "_outer",
+        "_reading",
         "_route",
         "_streaming",
         "_terms",
@@ -154,7 +157,8 @@ class Exchange:
         self._outer = BOUND.get()
         self._call: Call | None = None
         self._open: list[Try] = []  # the try to be given back, if it has not been: taken out by whoever is first
-        self._streaming = False
+        self._streaming = self._reading = False
+        self._head_at: float | None = None  # of an answer that is long
         if attempt is not None:
             self._start(attempt)
 
@@ -253,6 +257,18 @@ class Exchange:
         if seconds:
             self._terms.sleep(seconds)
 
+    def read_on(self, *, long: bool = False) -> None:
+        """The head of the answer is there, and its body is being read: the call does not wait for the node any more.
+
+        `long`: the body is known to be so long that the time it takes to be read says little of the node, which is
+        then judged by the time to the head alone.
+        """
+        attempt = self._open[0]
+        self._reading = True
+        if long:
+            self._head_at = attempt.clock()
+        self._terms.pool.read_on(attempt.peer, attempt.started)
+
     def stream(self) -> None:
         """The answer has no end of its own, as an event stream or an upgraded connection: it is judged by its head."""
         attempt = self._open[0]
@@ -280,9 +296,11 @@ class Exchange:
         if self._streaming:
             pool.hang_up(attempt.peer)
             return
+        if self._reading:
+            pool.read_out(attempt.peer, attempt.started)
         now = attempt.clock() if now is None else now
         if error is None:
-            pool.succeed(attempt.peer, attempt.started, now, self._route)
+            pool.succeed(attempt.peer, attempt.started, self._head_at or now, self._route)
         else:
             fault = classify(None, error) or Fault(Kind.APPLICATION)
             pool.fail(attempt.peer, attempt.started, now, fault, self._route)

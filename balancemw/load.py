@@ -46,7 +46,8 @@ class Load:
         latency: peak EWMA of response times in seconds as of `seen_at`; 0.0 before the first call ended.
         seen_at: when the last call ended.
         started: sum of the start times of the calls that wait for an answer, so that their average age costs no list.
-        streams: those in flight that are answered and go on for as long as their callers like: they have no age.
+        streams: those in flight that are answered, while their callers read on for as long as they like: no age of
+            theirs tells anything of the node.
         longest: the longest time that an answer took of late, in seconds; who compares nodes lets it fade.
         spent, squares: sums, since the beginning, of the seconds that answers took, and of their squares.
         cut_short: calls that count in these sums although they ended without an answer.
@@ -98,6 +99,18 @@ class Load:
         else:  # also drops the rounding error of a long sum; never negative, even when a call outlives a fork
             self.in_flight = self.streams
             self.started = 0.0
+
+    def read_on(self, started: float) -> None:
+        """The call that was sent at `started` has an answer, whose body is being read: it waits no more."""
+        if self.streams < self.in_flight:
+            self.streams += 1
+            self.started = self.started - started if self.streams < self.in_flight else 0.0
+
+    def read_out(self, started: float) -> None:
+        """The body of that answer has come to its end, as has the call: take `read_on` back."""
+        if self.streams:
+            self.streams -= 1
+            self.started += started
 
     def hold_on(self) -> None:
         """A stream is open, to be ended by `hang_up`."""

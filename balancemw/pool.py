@@ -105,6 +105,16 @@ class Pool(Register):
         if self._news.pending:
             self._news.tell()
 
+    def read_on(self, peer: Peer, started: float) -> None:
+        """The head of the answer is there, the body not yet: see `Load.read_on`."""
+        with self.lock:
+            peer.read_on(started)
+
+    def read_out(self, peer: Peer, started: float) -> None:
+        """The body is at its end, and the call to be given back now."""
+        with self.lock:
+            peer.read_out(started)
+
     def answered(self, peer: Peer, started: float, now: float) -> None:
         """The call is answered well, but goes on as long as its caller likes: in flight until `hang_up`."""
         with self.lock:

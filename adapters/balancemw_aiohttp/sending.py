@@ -127,6 +127,8 @@ def _follow(response: ClientResponse, exchange: Exchange) -> None:
         return
     if response.status == 101 or response.headers.get("Content-Type", "").startswith("text/event-stream"):
         exchange.stream()
+    else:
+        exchange.read_on(long=(response.content_length or 0) > SMALL_BODY)
 
     content = response.content  # not the response, which is to go when nobody holds it any more
 

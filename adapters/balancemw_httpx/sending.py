@@ -15,6 +15,8 @@ from balancemw_httpx.upload import Upload, is_short
 # The libraries' own timeouts come first: they know whether anything had been sent.
 _GRACE = 0.02
 
+_SHORT = 5  # digits of a Content-Length up to which a body is read in no time
+
 
 class Sending:
     """One request of a client's, which itself is left as it is.
@@ -151,6 +153,10 @@ class Sending:
         else:
             if status == 101 or response.headers.get("Content-Type", "").startswith("text/event-stream"):
                 exchange.stream()
+            else:
+                length = response.headers.get("Content-Length", "")
+                if not length or len(length) > _SHORT:
+                    exchange.read_on(long=length.isdigit())
             response.stream = answer(response.stream, exchange)
         self.timeouts.bound = None  # how long the body may take is the caller's affair
         return None

@@ -7,7 +7,7 @@ import requests
 from urllib3.exceptions import HTTPError, IncompleteRead
 from urllib3.response import HTTPResponse
 
-from balancemw.exchange import Exchange
+from balancemw.exchange import SMALL_BODY, Exchange
 
 
 class Answer(HTTPResponse):
@@ -98,9 +98,12 @@ def _forget(answer: Any) -> None:
 def follow(response: requests.Response, exchange: Exchange) -> None:
     """Let the exchange end with the response's body."""
     raw: Any = response.raw
-    if response.headers.get("Content-Type", "").lower().startswith("text/event-stream"):
+    endless = response.headers.get("Content-Type", "").lower().startswith("text/event-stream")
+    if endless:
         exchange.stream()
     if type(raw) is HTTPResponse and raw.length_remaining != 0 and not raw.closed:
+        if not endless and (raw.length_remaining is None or raw.length_remaining > SMALL_BODY):
+            exchange.read_on(long=raw.length_remaining is not None)
         raw.exchange = exchange  # type: ignore[attr-defined]
         raw.__class__ = Answer
     else:  # all of it is here

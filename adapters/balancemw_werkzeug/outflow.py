@@ -4,9 +4,15 @@ from collections.abc import Iterator
 
 from urllib3 import BaseHTTPResponse
 
-from balancemw.exchange import Exchange
+from balancemw.exchange import SMALL_BODY, Exchange
 
 _PART = 65536
+
+
+def length_of(response: BaseHTTPResponse) -> int:
+    """How many bytes a response's body has, as far as its head says; else 0."""
+    length = response.headers.get("content-length", "")
+    return int(length) if length.isdigit() else 0
 
 
 class Outflow:
@@ -23,6 +29,8 @@ class Outflow:
         self._exchange = exchange
         if response.headers.get("content-type", "").startswith("text/event-stream"):
             exchange.stream()
+        elif not empty:
+            exchange.read_on(long=length_of(response) > SMALL_BODY)
         if empty:
             self._finish()
 

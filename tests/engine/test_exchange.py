@@ -208,6 +208,35 @@ class TestBodies:
         assert [total(balancer, what) for what in ("in_flight", "failures", "calls")] == [0, 0, 1]
         assert nodes_of(balancer)[0]["latency_ms"] == pytest.approx(100)
 
+    @pytest.mark.parametrize(("long", "latency"), [(False, 20_100), (True, 100)])
+    def test_one_that_is_being_read_ages_no_node(self, long: bool, latency: int):
+        balancer, clock = made(nodes=NODES[:1])
+        exchange, other = exchange_of(balancer), exchange_of(balancer)
+        exchange.begin()
+        clock.advance(0.1)
+        exchange.read_on(long=long)
+        peer = next(iter(balancer["Inventory"].pool.roster.peers.values()))
+        assert (peer.in_flight, peer.waiting, peer.age(clock())) == (1, 0, 0.0)
+        clock.advance(10.0)
+        other.begin()
+        clock.advance(10.0)
+        assert (peer.in_flight, peer.waiting) == (2, 1)
+        assert peer.age(clock()) == pytest.approx(10.0)
+        exchange.end()
+        assert (peer.in_flight, peer.waiting) == (1, 1)
+        assert peer.age(clock()) == pytest.approx(10.0)
+        assert nodes_of(balancer)[0]["latency_ms"] == pytest.approx(latency)
+        other.fail(ConnectionResetError(), again=False)
+        assert (peer.in_flight, peer.waiting) == (0, 0)
+
+    def test_a_long_one_that_breaks_off_counts_against_the_node(self):
+        balancer, _ = made(nodes=NODES[:1])
+        exchange = exchange_of(balancer)
+        exchange.begin()
+        exchange.read_on(long=True)
+        exchange.break_off(ConnectionResetError())
+        assert [total(balancer, what) for what in ("in_flight", "calls", "failures")] == [0, 1, 1]
+
     def test_one_that_the_garbage_collector_finds_under_the_lock_ends_with_the_next_look(self):
         balancer, clock = made(nodes=NODES[:1])
 
@@ -300,10 +329,12 @@ def test_whatever_happens_nothing_stays_in_flight(ends: list[str]):
         exchange = exchange_of(balancer)
         exchange.begin()
         clock.advance(0.01)
-        if end in ("ok", "half", "stream", "lost"):
+        if end in ("ok", "half", "long", "long half", "stream", "lost"):
             if end == "stream":
                 exchange.stream()
-            {"ok": exchange.end, "stream": exchange.end, "lost": exchange.abandon}.get(
+            elif end.startswith("long"):
+                exchange.read_on(long=True)
+            {"ok": exchange.end, "long": exchange.end, "stream": exchange.end, "lost": exchange.abandon}.get(
                 end, lambda exchange=exchange: exchange.break_off(ConnectionResetError())
             )()
         elif end == "503":
