@@ -28,8 +28,6 @@ from tests.clients.preserves import ALL, HTTPX, balanced_only, only, preserves
 from tests.clients.replica import Conduct, Peer, Request
 from tests.clients.site import SERVICE, Address, Site
 
-SHORT = Times(connect=0.1, read=0.1, pool=0.1)
-
 
 @pytest.fixture
 def full() -> Iterator[Address]:
@@ -67,7 +65,7 @@ def assert_asked(site: Site, error: Any, url: str) -> None:
 def test_no_connection(site: Site, full: Address) -> None:
     site.serve(SERVICE, full)
     with pytest.raises(site.driver.errors.connect_timeout):
-        site.session().post(site.url_of(SERVICE, full) + "/a", times=SHORT)
+        site.session().post(site.url_of(SERVICE, full) + "/a", times=Times(connect=0.1))
 
 
 @preserves("no answer in time: the client's own exception")
@@ -75,7 +73,7 @@ def test_no_connection(site: Site, full: Address) -> None:
 def test_no_answer(site: Site, method: str) -> None:
     site.replica.on("/a", hangs)
     with pytest.raises(site.driver.errors.read_timeout) as failed:
-        site.session().request(method, "/a", times=SHORT)
+        site.session().request(method, "/a", times=Times(read=0.1))
     assert_asked(site, failed.value, site.base + "/a")
 
 
@@ -87,7 +85,7 @@ def test_no_connection_from_the_pool(site: Site) -> None:
     with session.stream("GET", "/a") as stream:
         assert stream.take(6) == b"first "
         with pytest.raises(site.driver.errors.pool_timeout):
-            session.post("/b", times=SHORT)
+            session.post("/b", times=Times(pool=0.1))
         gate.set()
         assert stream.rest() == b"second"
     assert session.post("/b").content == b"ok"
@@ -163,7 +161,10 @@ def test_reset_in_the_body(site: Site) -> None:
 def test_stalled(site: Site) -> None:
     gate = threading.Event()
     site.replica.on("/a", drips(gate, b"half", b"more"))
-    with site.session().stream("GET", "/a", times=SHORT) as stream, pytest.raises(site.driver.errors.reading_timeout):
+    with (
+        site.session().stream("GET", "/a", times=Times(read=0.5)) as stream,
+        pytest.raises(site.driver.errors.reading_timeout),
+    ):
         stream.read()
     gate.set()
     assert len(site.replica.requests) == 1

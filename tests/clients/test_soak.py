@@ -90,10 +90,11 @@ def judge(driver: Driver, sent: list[Call], outcomes: list[Any], record: dict[st
         received, _, whole = record.get(name, (0, 0, 0))
         if isinstance(outcome, Exception):
             assert isinstance(outcome, driver.errors.root), repr(outcome)
-        elif outcome != b"":  # not read
-            assert outcome in (name.encode(), b"busy")
-            answered += outcome != b"busy"
-            assert whole >= (outcome != b"busy")
+        elif outcome == name.encode():
+            assert whole >= 1
+            answered += 1
+        else:  # not read, or refused, or half of it
+            assert outcome in (b"", b"busy") or (not driver.counts_bytes and name.startswith(outcome.decode()))
         assert received <= (1 if method == "POST" else 3), f"{name} was sent {received} times"
     assert answered > len(sent) / 2
 
@@ -106,7 +107,7 @@ def judge(driver: Driver, sent: list[Call], outcomes: list[Any], record: dict[st
 def test_soak(site: Site) -> None:
     with unruly(seed=7) as replicas:
         nodes = [f"http://127.0.0.1:{port}" for port in replicas.ports]
-        site.serve(SERVICE, *nodes, attempt_timeout=0.3, timeout=5)
+        site.serve(SERVICE, *nodes, attempt_timeout=0.5, timeout=5)
         balancer, before = site.balancer(), descriptors()
         with site.opened(balancer, limit=WORKERS) as session:
             sent = list(calls(site.driver, site.base, random.Random(7)))

@@ -126,12 +126,12 @@ def test_a_stream_is_in_flight_until_it_ends(site: Site) -> None:
 @balanced_only
 def test_a_body_may_take_longer_than_an_attempt(site: Site) -> None:
     """The time of an attempt is for the answer to begin."""
-    site.serve(SERVICE, site.replica, attempt_timeout=0.3, timeout=0.3)
+    site.serve(SERVICE, site.replica, attempt_timeout=0.5, timeout=0.5)
     gate = threading.Event()
     site.replica.on("/a", drips(gate, b"first ", b"second"))
     with site.session().stream("GET", "/a") as stream:
         assert stream.take(6) == b"first "
-        time.sleep(0.4)
+        time.sleep(0.6)
         gate.set()
         assert stream.rest() == b"second"
 

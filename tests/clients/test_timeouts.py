@@ -165,7 +165,7 @@ def test_cancelled_while_the_body_is_read(site: Site) -> None:
 @balanced_only
 def test_an_attempt_has_its_own_time(site: Site) -> None:
     with serving(answer(200, b"spare")) as spare:
-        site.serve(SERVICE, site.replica, {"url": spare.url, "priority": 1}, attempt_timeout=0.3)
+        site.serve(SERVICE, site.replica, {"url": spare.url, "priority": 1}, attempt_timeout=0.5)
         site.replica.on("/a", hangs)
         session = site.session()
         assert session.get("/a").content == b"spare"
@@ -178,4 +178,4 @@ def test_an_attempt_has_its_own_time(site: Site) -> None:
 @balanced_only
 def test_no_attempt_is_given_more_than_the_caller_has(site: Site, spare: Replica) -> None:
     site.replica.on("/a", hangs)
-    assert site.session().get("/a", times=Times(read=SHORT)).content == b"spare"
+    assert site.session().get("/a", times=Times(read=0.5)).content == b"spare"
