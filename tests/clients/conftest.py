@@ -7,7 +7,7 @@ import pytest
 from tests.clients.bodies import BODIES
 from tests.clients.conduct import answer
 from tests.clients.drivers.every import DRIVERS
-from tests.clients.preserves import BALANCED, clients_of, mode_of
+from tests.clients.preserves import clients_of, mode_of
 from tests.clients.replica import Replica, serving
 from tests.clients.site import SERVICE, Address, Names, Site
 
@@ -16,12 +16,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every test runs once for each client that it is for, without an adapter and through it; `body`: for each kind."""
     if "site" not in metafunc.fixturenames:
         return
-    cases = [
-        (name, balanced)
-        for name in clients_of(metafunc.function)
-        for balanced in mode_of(metafunc.function)
-        if not balanced or name in BALANCED
-    ]
+    test = metafunc.function
+    cases = [(name, balanced) for name in clients_of(test) for balanced in mode_of(test)]
     ids = [f"{name} balanced" if balanced else name for name, balanced in cases]
     if "body" not in metafunc.fixturenames:
         metafunc.parametrize("case", cases, ids=ids)

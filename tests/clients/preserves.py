@@ -14,8 +14,6 @@ HTTPX = tuple(name for name in ALL if name.startswith("httpx"))
 SYNC = tuple(name for name in ALL if not DRIVERS[name].asynchronous)
 ASYNC = tuple(name for name in ALL if DRIVERS[name].asynchronous)
 
-BALANCED: tuple[str, ...] = ALL
-
 
 def preserves(line: str, clients: Iterable[str] = ()) -> Callable[[Any], Any]:
     """The test holds this line of the list, and is for these clients; none named: for all."""
@@ -92,7 +90,7 @@ PRESERVED: dict[str, dict[str, str]] = {
     "gzip and deflate are decoded, and can be left as they are": {},
     "large headers come through": {},
     "an error status becomes the client's own exception when asked for, and names the url that was asked for": {},
-    "the replica's address is nowhere to be seen": {},
+    "urls and messages name the service, not the replica's address": {},
     # redirects
     "relative, absolute and protocol-relative redirects lead to the service again": {},
     "history tells every step by its own url": {},

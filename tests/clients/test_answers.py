@@ -42,7 +42,7 @@ def test_asked(site: Site) -> None:
         assert got.raw.request.content == b"work"
 
 
-@preserves("the replica's address is nowhere to be seen")
+@preserves("urls and messages name the service, not the replica's address")
 def test_no_address(site: Site) -> None:
     site.replica.on("/a", redirect("/b"))
     site.replica.on("/b", answer(404, b"no"))

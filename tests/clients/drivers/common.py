@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from balancemw import Balancer
@@ -156,7 +156,6 @@ class Session:
     raw: Any
     base: str
     runner: asyncio.Runner | None
-    own: dict[str, Any] = field(default_factory=dict)
 
     def wait(self, value: Any) -> Any:
         if self.runner is None:
