@@ -2,29 +2,48 @@
 
 import http.client
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from math import inf
 from typing import Any, Self
 
 from urllib3 import (
     BaseHTTPResponse,
     HTTPConnectionPool,
     HTTPHeaderDict,
+    HTTPResponse,
     HTTPSConnectionPool,
     Timeout,
 )
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import SKIP_HEADER
+from urllib3.util.response import assert_header_parsing
 
 from balancemw import Node
+from balancemw.call import Try
 from balancemw.exchange import Destination
 from balancemw.forward import Field
 
 _KEPT = 64  # idle connections to a replica
 _REPLICAS = 10_000  # whose connections are kept
+_SILENCE = 60.0  # seconds between events: the thread that waits does not see that its client has gone
+
+
+def has_events(headers: Mapping[str, str]) -> bool:
+    """Whether an answer with these headers is a stream of events, which has no end of its own."""
+    return headers.get("content-type", "").startswith("text/event-stream")
 
 
 class _Final(http.client.HTTPResponse):
-    """A response that is none of 1xx, of which Python's own takes all but 100 for the answer."""
+    """A response that is none of 1xx, of which Python's own takes all but 100 for the answer, and a sound one."""
+
+    def begin(self) -> None:
+        """Read the head.
+
+        Raises:
+            urllib3.exceptions.HeaderParsingError: of which Python's own passes over what it does not understand.
+        """
+        super().begin()
+        assert_header_parsing(self.headers)
 
     def _read_status(self) -> tuple[str, int, str]:
         while True:
@@ -46,8 +65,36 @@ class _Headers(HTTPHeaderDict):
         return clone
 
 
+class _Left(Timeout):
+    """What is left of a try whenever urllib3 asks: a body that is being sent moves its end."""
+
+    def __init__(self, attempt: Try) -> None:
+        super().__init__(connect=None, read=None)
+        self._attempt = attempt
+
+    def clone(self) -> Self:
+        return self
+
+    @property
+    def connect_timeout(self) -> float | None:
+        return self.read_timeout
+
+    @property
+    def read_timeout(self) -> float | None:
+        attempt = self._attempt
+        return None if attempt.until == inf else max(attempt.until - attempt.clock(), 0.001)
+
+
 class _Exact(HTTPConnection):
     response_class = _Final
+
+    def getresponse(self) -> HTTPResponse:
+        """The answer. Between two events more time may pass than a try may take."""
+        connection = self.sock
+        response = super().getresponse()
+        if has_events(response.headers):
+            connection.settimeout(_SILENCE)
+        return response
 
     def request(self, method: str, url: str, body: Any = None, headers: Any = None, **options: Any) -> None:
         """Send a request, whose target `headers` has."""
@@ -80,26 +127,25 @@ class Wire:
 
     def ask(
         self,
-        node: Node,
+        attempt: Try,
         method: str,
         target: str,
         fields: Sequence[Field],
         body: Iterable[bytes] | None,
-        timeout: Timeout,
     ) -> BaseHTTPResponse:
         """Send a request and return the answer, its body unread.
 
         Args:
-            node: to whom.
+            attempt: to whose node, and for how long nothing may come, as long as that is known.
             method: of the request.
             target: path and query, put behind the node's url.
             fields: its headers.
             body: its parts.
-            timeout: for connecting, and for each time that nothing comes.
 
         Raises:
             urllib3.exceptions.HTTPError: there is no answer.
         """
+        node = attempt.node
         origin, _, prefix = node.url.partition("://")[2].partition("/")
         pool = self._pool(node)
         headers = _headers(fields, origin if self._destination.by_node else self._destination.name)
@@ -112,7 +158,7 @@ class Wire:
             retries=False,
             redirect=False,
             assert_same_host=False,
-            timeout=timeout,
+            timeout=_Left(attempt),
             preload_content=False,
             decode_content=False,
         )

@@ -143,6 +143,12 @@ async def half(request: Request, answer: Answer) -> None:
     raise ConnectionError
 
 
+async def nothing(request: Request, answer: Answer) -> None:
+    """A head, and nothing of the body that it announces."""
+    await answer.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+    raise ConnectionError
+
+
 async def busy(request: Request, answer: Answer) -> None:
     async for _ in request.body():
         pass
@@ -180,6 +186,9 @@ RAW = {
     "/upgrade": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: odd\r\nConnection: Upgrade\r\n\r\n",
     "/hints": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
     b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+    "/busy-events": b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/event-stream\r\n"
+    b"Content-Length: 9\r\n\r\ndata: 1\n\n",
+    "/repeated": b"HTTP/1.1 200 OK\r\nX-A: a\r\nX-A: b\r\nContent-Length: 0\r\n\r\n",
     "/trailers": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n"
     b"5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n",
     "/hop": b"HTTP/1.1 200 OK\r\nConnection: X-Own, close\r\nX-Own: 1\r\nKeep-Alive: timeout=5\r\n"
@@ -194,6 +203,7 @@ PATHS = {
     "/late-reset": late_reset,
     "/half": half,
     "/busy": busy,
+    "/nothing": nothing,
     "/early": early,
     "/head": head,
     "/redirect": redirect,

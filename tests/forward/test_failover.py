@@ -21,8 +21,8 @@ class Front(Server):
     bad: dict[str, Replica]
 
 
-@pytest.fixture(scope="module")
-def front() -> Iterator[Front]:
+@pytest.fixture(scope="module", params=["h11", "wsgi", "django", "django-asgi"])
+def front(request: pytest.FixtureRequest) -> Iterator[Front]:
     with replicas("", *CONDUCTS, "") as (good, *others, dead):
         bad = dict(zip([conduct[1:] for conduct in CONDUCTS], others, strict=True)) | {"dead": dead}
         dead.kill()
@@ -40,7 +40,7 @@ def front() -> Iterator[Front]:
                 "ejection": {"consecutive": 0, "success_rate": 0},
             },
         }
-        with serving(settings) as server:
+        with serving(settings, request.param) as server:
             front = Front(server.port)
             front.good, front.bad = good, bad
             yield front
