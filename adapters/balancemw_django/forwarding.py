@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from asgiref.sync import async_to_sync, sync_to_async
+from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.encoding import repercent_broken_unicode
@@ -31,7 +32,7 @@ class Forwarding:
 
     def answer(self, request: HttpRequest) -> HttpResponseBase | None:
         """The answer to a request below a prefix; None: the request is the project's."""
-        if not hasattr(request, "scope"):
+        if not isinstance(request, ASGIRequest):
             return self._over_wsgi(request)
         app = self._asgi.app_for(request.scope)
         # There is middleware that is not async. The server's loop runs in another thread, where this is served.
@@ -39,7 +40,7 @@ class Forwarding:
 
     async def answer_async(self, request: HttpRequest) -> HttpResponseBase | None:
         """As `answer`, for middleware that is async."""
-        if not hasattr(request, "scope"):
+        if not isinstance(request, ASGIRequest):
             return await sync_to_async(self._over_wsgi, thread_sensitive=False)(request)
         app = self._asgi.app_for(request.scope)
         return None if app is None else await _over_asgi(app, request)
@@ -59,9 +60,12 @@ class Forwarding:
         return Forwarded(int(code), reason, headers, body)
 
 
-async def _over_asgi(app: ASGIApp, request: Any) -> HttpResponseBase:
+async def _over_asgi(app: ASGIApp, request: ASGIRequest) -> HttpResponseBase:
+    scope: dict[str, Any] = request.scope
+    if isinstance(scope.get("query_string"), str):  # as Django's own test client has it
+        scope = {**scope, "query_string": scope["query_string"].encode()}
     bridge = Bridge(request)
-    bridge.run(app(request.scope, bridge.receive, bridge.send))
+    bridge.run(app(scope, bridge.receive, bridge.send))
     status, headers = await bridge.head()
     return Forwarded(status, None, headers, bridge)
 

@@ -144,7 +144,7 @@ class _Forward:
         response = self._way.wire.ask(attempt, self._method, self._target, fields, self._inflow.body())
         try:
             return response, response_head(response.status, _pairs(response), self._outside(), _version(response))
-        except Nonsense:
+        except BaseException:
             response.close()
             raise
 

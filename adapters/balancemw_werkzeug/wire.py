@@ -88,7 +88,7 @@ class _Left(Timeout):
 class _Exact(HTTPConnection):
     response_class = _Final
 
-    def getresponse(self) -> HTTPResponse:
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as urllib3 has it
         """The answer. Between two events more time may pass than a try may take."""
         connection = self.sock
         response = super().getresponse()

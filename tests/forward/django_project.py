@@ -1,4 +1,4 @@
-"""As `app`, with Django: ``wsgi`` and ``asgi``. With ``MIXED`` in the environment its middleware cannot all be async."""
+"""As `app`, with Django: ``wsgi`` and ``asgi``. With ``MIXED`` in the environment not all middleware is async."""
 
 import os
 from collections.abc import Callable

@@ -93,14 +93,14 @@ async def echo(request: Request, answer: Answer) -> None:
         "digest": digest.hexdigest(),
         "pid": os.getpid(),
     }
-    odd = ["X-B: caf\xe9"] if "odd" in request.query else []
+    odd = ["Content-Type: text/x-own", *(["X-B: caf\xe9"] if "odd" in request.query else [])]
     await answer.whole(json.dumps(told).encode(), "200 OK", "Set-Cookie: a=1", "Set-Cookie: b=2; Path=/", *odd)
 
 
 async def download(request: Request, answer: Answer) -> None:
     size, chunked = int(request.query["size"]), "chunked" in request.query
     framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {size}"
-    await answer.raw(f"HTTP/1.1 200 OK\r\n{framing}\r\n\r\n".encode())
+    await answer.raw(f"HTTP/1.1 200 OK\r\nContent-Type: application/x-own\r\n{framing}\r\n\r\n".encode())
     for at in range(0, size, len(BLOCK)):
         part = BLOCK[: size - at]
         await answer.raw(b"%x\r\n%b\r\n" % (len(part), part) if chunked else part)

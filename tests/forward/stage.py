@@ -138,7 +138,7 @@ def can(kind: str, what: str) -> bool:
 
 
 @contextmanager
-def serving(settings: dict[str, Any], kind: str = "h11", *options: str) -> Iterator[Server]:
+def serving(settings: dict[str, Any], kind: str = "h11", *options: str, **env: str) -> Iterator[Server]:
     """A server of this kind."""
     server = Server(free_port())
     command = KINDS[kind]
@@ -146,7 +146,7 @@ def serving(settings: dict[str, Any], kind: str = "h11", *options: str) -> Itera
     with NamedTemporaryFile("w", suffix=".toml") as file:
         file.write(toml(settings))
         file.flush()
-        env = {"BALANCEMW_SETTINGS": file.name} | ({"MIXED": "1"} if kind == "django-mixed" else {})
+        env |= {"BALANCEMW_SETTINGS": file.name} | ({"MIXED": "1"} if kind == "django-mixed" else {})
         with process([*command, *address, *options], server.url, env):
             yield server
 
