@@ -13,7 +13,7 @@ from django.utils.encoding import repercent_broken_unicode
 
 from balancemw.balancer import Balancer
 from balancemw_django.bridge import Bridge
-from balancemw_starlette.asgi import ASGIApp
+from balancemw_starlette.asgi import ASGIApp, Scope
 from balancemw_starlette.forwarding import Forwarding as AsgiForwarding
 from balancemw_werkzeug.forwarding import Forwarding as WsgiForwarding
 from balancemw_werkzeug.request_line import raw_paths
@@ -34,16 +34,18 @@ class Forwarding:
         """The answer to a request below a prefix; None: the request is the project's."""
         if not isinstance(request, ASGIRequest):
             return self._over_wsgi(request)
-        app = self._asgi.app_for(request.scope)
+        scope = _scope(request)
+        app = self._asgi.app_for(scope)
         # There is middleware that is not async. The server's loop runs in another thread, where this is served.
-        return None if app is None else async_to_sync(_over_asgi)(app, request)
+        return None if app is None else async_to_sync(_over_asgi)(app, scope, request)
 
     async def answer_async(self, request: HttpRequest) -> HttpResponseBase | None:
         """As `answer`, for middleware that is async."""
         if not isinstance(request, ASGIRequest):
             return await sync_to_async(self._over_wsgi, thread_sensitive=False)(request)
-        app = self._asgi.app_for(request.scope)
-        return None if app is None else await _over_asgi(app, request)
+        scope = _scope(request)
+        app = self._asgi.app_for(scope)
+        return None if app is None else await _over_asgi(app, scope, request)
 
     def _over_wsgi(self, request: HttpRequest) -> HttpResponseBase | None:
         began: list[tuple[str, list[tuple[str, str]]]] = []
@@ -60,14 +62,17 @@ class Forwarding:
         return Forwarded(int(code), reason, headers, body)
 
 
-async def _over_asgi(app: ASGIApp, request: ASGIRequest) -> HttpResponseBase:
-    scope: dict[str, Any] = request.scope
-    if isinstance(scope.get("query_string"), str):  # as Django's own test client has it
-        scope = {**scope, "query_string": scope["query_string"].encode()}
+async def _over_asgi(app: ASGIApp, scope: Scope, request: ASGIRequest) -> HttpResponseBase:
     bridge = Bridge(request)
     bridge.run(app(scope, bridge.receive, bridge.send))
     status, headers = await bridge.head()
     return Forwarded(status, None, headers, bridge)
+
+
+def _scope(request: ASGIRequest) -> Scope:
+    """The scope as ASGI has it: that of Django's own test client has its query as text."""
+    query = request.scope.get("query_string", b"")
+    return {**request.scope, "query_string": query.encode() if isinstance(query, str) else query}
 
 
 class Forwarded(StreamingHttpResponse):

@@ -15,6 +15,7 @@ from urllib3 import (
     Timeout,
 )
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HeaderParsingError
 from urllib3.util import SKIP_HEADER
 from urllib3.util.response import assert_header_parsing
 
@@ -40,10 +41,13 @@ class _Final(http.client.HTTPResponse):
         """Read the head.
 
         Raises:
-            urllib3.exceptions.HeaderParsingError: of which Python's own passes over what it does not understand.
+            http.client.HTTPException: it has what is no header, which Python's own passes over.
         """
         super().begin()
-        assert_header_parsing(self.headers)
+        try:
+            assert_header_parsing(self.headers)
+        except HeaderParsingError:  # which tells, to the log in the end, all of it
+            raise http.client.HTTPException("a header of the answer is none") from None
 
     def _read_status(self) -> tuple[str, int, str]:
         while True:
@@ -56,7 +60,7 @@ class _Final(http.client.HTTPResponse):
 class _Headers(HTTPHeaderDict):
     """Headers that carry the request's target along: the pool would write its percent-encodings anew."""
 
-    target = ""
+    target = "/"
 
     def copy(self) -> Self:
         """As the base class's; pools send a copy."""
@@ -92,13 +96,13 @@ class _Exact(HTTPConnection):
         """The answer. Between two events more time may pass than a try may take."""
         connection = self.sock
         response = super().getresponse()
-        if has_events(response.headers):
+        if has_events(response.headers) and connection.fileno() != -1:  # else there is nothing to wait for
             connection.settimeout(_SILENCE)
         return response
 
-    def request(self, method: str, url: str, body: Any = None, headers: Any = None, **options: Any) -> None:
+    def request(self, method: str, _url: str, body: Any = None, headers: Any = None, **options: Any) -> None:
         """Send a request, whose target `headers` has."""
-        super().request(method, headers.target or url, body, headers, **options)
+        super().request(method, headers.target, body, headers, **options)
 
 
 class _SecureExact(_Exact, HTTPSConnection):
@@ -152,7 +156,7 @@ class Wire:
         headers.target = (f"/{prefix}" if prefix else "") + target
         return pool.urlopen(
             method,
-            headers.target,
+            "/",
             body=body,
             headers=headers,
             retries=False,

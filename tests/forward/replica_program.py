@@ -111,7 +111,9 @@ async def download(request: Request, answer: Answer) -> None:
 async def events(request: Request, answer: Answer) -> None:
     """An event at once, and the next when ``/go`` is asked for."""
     GATE.clear()
-    await answer.raw(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+    close = b"Connection: close\r\n" if "close" in request.query else b""
+    kind = b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"
+    await answer.raw(b"HTTP/1.1 200 OK\r\n" + kind + close + b"\r\n")
     await answer.raw(b"9\r\ndata: 1\n\n\r\n")
     await GATE.wait()
     await answer.raw(b"9\r\ndata: 2\n\n\r\n0\r\n\r\n")

@@ -201,9 +201,10 @@ class TestAnswers:
         answer.body.close()
         assert (node(app)["failures"], node(app)["in_flight"]) == (0, 0)
 
-    def test_events_are_not_ended_by_the_time_of_a_try(self, replica: Replica):
+    @pytest.mark.parametrize("query", ["", "close=1"])
+    def test_events_are_not_ended_by_the_time_of_a_try(self, replica: Replica, query: str):
         app = BalanceMiddleware(own, settings(replica, attempt_timeout=0.2))
-        answer = Given(app, "/api/events")
+        answer = Given(app, "/api/events", QUERY_STRING=query)
         assert next(answer.body) == b"data: 1\n\n"
         later = threading.Timer(0.5, lambda: Given(app, "/api/go").read())
         later.start()
