@@ -271,6 +271,8 @@ class Exchange:
 
     def stream(self) -> None:
         """The answer has no end of its own, as an event stream or an upgraded connection: it is judged by its head."""
+        if not self._open:  # it has been judged: a failure that is the answer all the same
+            return
         attempt = self._open[0]
         self._streaming = True
         self._terms.pool.answered(attempt.peer, attempt.started, attempt.clock())

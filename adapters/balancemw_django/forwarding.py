@@ -1,17 +1,22 @@
 """Requests below a route's prefix: WSGI's are forwarded as our WSGI middleware does it, ASGI's as our ASGI one does."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from io import BytesIO
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
+from asgiref.sync import async_to_sync, sync_to_async
+from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
+from django.utils.encoding import repercent_broken_unicode
 
 from balancemw.balancer import Balancer
+from balancemw_django.bridge import Bridge
+from balancemw_starlette.asgi import ASGIApp, Scope
 from balancemw_starlette.forwarding import Forwarding as AsgiForwarding
 from balancemw_werkzeug.forwarding import Forwarding as WsgiForwarding
-
-_PART = 65536
+from balancemw_werkzeug.request_line import raw_paths
 
 
 class Forwarding:
@@ -27,6 +32,22 @@ class Forwarding:
 
     def answer(self, request: HttpRequest) -> HttpResponseBase | None:
         """The answer to a request below a prefix; None: the request is the project's."""
+        if not isinstance(request, ASGIRequest):
+            return self._over_wsgi(request)
+        scope = _scope(request)
+        app = self._asgi.app_for(scope)
+        # There is middleware that is not async. The server's loop runs in another thread, where this is served.
+        return None if app is None else async_to_sync(_over_asgi)(app, scope, request)
+
+    async def answer_async(self, request: HttpRequest) -> HttpResponseBase | None:
+        """As `answer`, for middleware that is async."""
+        if not isinstance(request, ASGIRequest):
+            return await sync_to_async(self._over_wsgi, thread_sensitive=False)(request)
+        scope = _scope(request)
+        app = self._asgi.app_for(scope)
+        return None if app is None else await _over_asgi(app, scope, request)
+
+    def _over_wsgi(self, request: HttpRequest) -> HttpResponseBase | None:
         began: list[tuple[str, list[tuple[str, str]]]] = []
 
         def start_response(status: str, headers: list[tuple[str, str]], *_: object) -> Callable[[bytes], object]:
@@ -40,16 +61,18 @@ class Forwarding:
         code, _, reason = status.partition(" ")
         return Forwarded(int(code), reason, headers, body)
 
-    async def answer_async(self, request: HttpRequest) -> HttpResponseBase | None:
-        """As `answer`, on an event loop."""
-        scope: dict[str, Any] | None = getattr(request, "scope", None)
-        app = None if scope is None else self._asgi.app_for(scope)
-        if scope is None or app is None:
-            return None
-        bridge = _Bridge(request)
-        bridge.run(app(scope, bridge.receive, bridge.send))
-        status, headers = await bridge.head()
-        return Forwarded(status, None, headers, bridge.body())
+
+async def _over_asgi(app: ASGIApp, scope: Scope, request: ASGIRequest) -> HttpResponseBase:
+    bridge = Bridge(request)
+    bridge.run(app(scope, bridge.receive, bridge.send))
+    status, headers = await bridge.head()
+    return Forwarded(status, None, headers, bridge)
+
+
+def _scope(request: ASGIRequest) -> Scope:
+    """The scope as ASGI has it: that of Django's own test client has its query as text."""
+    query = request.scope.get("query_string", b"")
+    return {**request.scope, "query_string": query.encode() if isinstance(query, str) else query}
 
 
 class Forwarded(StreamingHttpResponse):
@@ -76,89 +99,16 @@ class Forwarded(StreamingHttpResponse):
 
 
 def _environ(request: HttpRequest) -> dict[str, Any]:
-    if "wsgi.input" in request.META:
-        return request.META
-    return {
-        **request.META,
-        "REQUEST_METHOD": request.method,
-        "wsgi.input": request,
-        "wsgi.input_terminated": True,
-        "wsgi.url_scheme": request.scheme,
-    }
-
-
-class _Bridge:
-    """An ASGI app's answer as what Django can return: a head, and a body that is taken part by part.
-
-    Attributes:
-        task: runs the app.
-    """
-
-    task: "asyncio.Task[None]"
-
-    def __init__(self, request: HttpRequest) -> None:
-        self._request = request
-        self._asked_all = False
-        self._head: asyncio.Future[tuple[int, list[tuple[str, str]]]] = asyncio.get_running_loop().create_future()
-        self._parts: asyncio.Queue[bytes | None] = asyncio.Queue(1)
-
-    def run(self, answering: Awaitable[None]) -> None:
-        """Have the app answer."""
-
-        async def answer() -> None:
-            await answering
-
-        self.task = asyncio.create_task(answer())
-        self.task.add_done_callback(self._end)
-
-    async def receive(self) -> dict[str, Any]:
-        """The next part of the body, which Django has on disk or in memory; then nothing ever, as the client waits."""
-        if self._asked_all:
-            await asyncio.Event().wait()
-        part = self._request.read(_PART)
-        self._asked_all = len(part) < _PART
-        return {"type": "http.request", "body": part, "more_body": not self._asked_all}
-
-    async def send(self, message: Any) -> None:
-        """Take what the app says."""
-        if message["type"] == "http.response.start":
-            headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message["headers"]]
-            self._head.set_result((message["status"], headers))
-            return
-        if message.get("body"):
-            await self._parts.put(message["body"])
-        if not message.get("more_body"):
-            await self._parts.put(None)
-
-    def _end(self, task: "asyncio.Task[None]") -> None:
-        if self._head.done():
-            return
-        if task.cancelled():
-            self._head.cancel()
-        else:
-            self._head.set_exception(task.exception() or RuntimeError("the request was not answered"))
-
-    async def head(self) -> tuple[int, list[tuple[str, str]]]:
-        """Status and headers."""
-        try:
-            return await self._head
-        except asyncio.CancelledError:
-            self.task.cancel()
-            raise
-
-    async def body(self) -> AsyncIterator[bytes]:
-        """The parts of the body; whoever stops taking them has gone away."""
-        try:
-            while True:
-                taken = asyncio.ensure_future(self._parts.get())
-                await asyncio.wait({taken, self.task}, return_when=asyncio.FIRST_COMPLETED)
-                if not taken.done():
-                    taken.cancel()
-                    await self.task  # which has broken off, and raises why
-                    return
-                part = taken.result()
-                if part is None:
-                    return
-                yield part
-        finally:
-            self.task.cancel()
+    """The environ as the server made it, which Django has changed, less a body that middleware has read already."""
+    environ = {**request.META}
+    for name in ("SCRIPT_NAME", "PATH_INFO"):
+        environ[name] = environ.get(name, "").encode().decode("latin-1")
+    for raw in raw_paths(environ):
+        whole, root = unquote_to_bytes(raw), environ["SCRIPT_NAME"].encode("latin-1")
+        # What is not UTF-8 Django keeps percent-encoded.
+        if repercent_broken_unicode(whole) == root + environ["PATH_INFO"].encode("latin-1"):
+            environ["PATH_INFO"] = whole[len(root) :].decode("latin-1")
+    if hasattr(request, "_body"):
+        environ |= {"wsgi.input": BytesIO(request.body), "CONTENT_LENGTH": str(len(request.body))}
+        environ.pop("HTTP_TRANSFER_ENCODING", None)
+    return environ

@@ -1,9 +1,12 @@
-"""The handshake of a websocket with a replica: its answer as it is, whether it agrees or not."""
+"""What is expected of a replica's answers: sense, and to the handshake of a websocket an upgrade or a refusal."""
 
 from contextvars import ContextVar
 
 import aiohttp
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+from aiohttp.http import HttpProcessingError
+
+from balancemw.forward import Nonsense, check_head
 
 _ANSWER: ContextVar["Handshake | None"] = ContextVar("balancemw_handshake", default=None)
 _REASON = 65536  # bytes of the body of a refusal that are passed on
@@ -39,6 +42,22 @@ class Handshake:
 
     def __exit__(self, *_: object) -> None:
         _ANSWER.reset(self._token)
+
+
+async def expect_sense(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+    """A client middleware: an answer that cannot be passed on is no answer of the replica's, as one cut off is none.
+
+    Raises:
+        HttpProcessingError: as aiohttp does for what it cannot read itself.
+    """
+    response = await handler(request)
+    try:
+        upgraded = response.status == 101 and _ANSWER.get() is not None
+        check_head(200 if upgraded else response.status, response.raw_headers)
+    except Nonsense as nonsense:
+        response.close()
+        raise HttpProcessingError(message=str(nonsense)) from nonsense
+    return response
 
 
 async def expect_upgrade(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:

@@ -7,7 +7,7 @@ import aiohttp
 
 from balancemw import Balancer
 from balancemw_aiohttp import balance
-from balancemw_starlette.handshake import expect_upgrade
+from balancemw_starlette.handshake import expect_sense, expect_upgrade
 
 _IDLE = 4.0  # seconds: most servers close a connection that is idle for 5, and what is sent just then is lost
 _HEAD = 65536  # bytes of a line or a header of an answer
@@ -54,7 +54,7 @@ class Sessions:
             max_line_size=_HEAD,
             max_field_size=_HEAD,
             max_headers=_FIELDS,
-            middlewares=(expect_upgrade, self._balance),
+            middlewares=(expect_upgrade, self._balance, expect_sense),
         )
 
     async def close(self) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from wsgiref.types import StartResponse, WSGIEnvironment
 
-from urllib3 import BaseHTTPResponse, Timeout
+from urllib3 import BaseHTTPResponse
 
 from balancemw import Balancer
 from balancemw.call import leave
@@ -12,6 +12,7 @@ from balancemw.context import BOUND
 from balancemw.exchange import SMALL_BODY, Destination, Exchange, route_of, services
 from balancemw.fault import Fault, Kind
 from balancemw.forward import (
+    Field,
     Head,
     Match,
     Nonsense,
@@ -28,7 +29,7 @@ from balancemw.forward import (
 from balancemw.inbound import Problem, problem
 from balancemw_werkzeug.inflow import ClientGone, Inflow
 from balancemw_werkzeug.outflow import Outflow
-from balancemw_werkzeug.request_line import fields_of, raw_path, version_of
+from balancemw_werkzeug.request_line import fields_of, raw_path, root_of, version_of
 from balancemw_werkzeug.wire import Wire
 
 
@@ -48,7 +49,7 @@ class Forwarding:
     def answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes] | None:
         """The answer to a request below a prefix: a replica's, or why there is none. None: the request is the app's."""
         try:
-            match = self._routes.match(raw_path(environ), environ.get("SCRIPT_NAME", ""))
+            match = self._routes.match(raw_path(environ), root_of(environ))
             if match is None:
                 return None
             return _Forward(self._ways[match.route.service], match, environ).answer(start_response)
@@ -97,18 +98,11 @@ class _Forward:
         self._inflow = Inflow(environ, self._head, match.route.body_limit, self._exchange.progress)
 
     def answer(self, start_response: StartResponse) -> Iterable[bytes]:
-        response = self._send()
-        outside = self._outside()
-        try:
-            reason = response.reason or ""
-            fields = response_head(response.status, _pairs(response), outside, _version(response))
-        except Nonsense as error:
-            self._exchange.break_off(error)
-            response.close()
-            raise
+        response, fields = self._send()
         body = Outflow(response, self._exchange, empty=bodiless(self._method, response.status))
+        reason = response.reason or ""
         head = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]
-        start_response(f"{response.status} {reason}", head)
+        start_response(f"{response.status} {reason if reason.isprintable() else ''}", head)
         return body
 
     def _outside(self) -> Outside:
@@ -116,42 +110,50 @@ class _Forward:
         node = self._exchange.attempt.node.url
         return Outside(self._visit.scheme, host, self._match.prefix, self._way.destination.name, node)
 
-    def _send(self) -> BaseHTTPResponse:
+    def _send(self) -> tuple[BaseHTTPResponse, list[Field]]:
         exchange = self._exchange
         while True:
             attempt = exchange.begin()
             token = BOUND.set(attempt)
             try:
-                response = self._ask()
+                response, fields = self._ask()
             except BaseException as error:
                 leave(token)
                 gone = isinstance(error, ClientGone)
-                fault = Fault(Kind.CANCELLED, "the client went away with its request half sent") if gone else None
-                wait = exchange.fail(error, again=not gone and self._inflow.replayable, fault=fault)
+                wait = exchange.fail(error, again=not gone and self._inflow.replayable, fault=_fault(error))
                 if wait is None:
                     raise
             else:
                 BOUND.reset(token)
                 failure = exchange.refuse(response, response.status)
                 if failure is None:
-                    return response
+                    return response, fields
                 wait = exchange.replace(response, failure, again=self._inflow.replayable)
                 if wait is None:
-                    return response
+                    return response, fields
                 _release(response)
             exchange.pause(wait)
 
-    def _ask(self) -> BaseHTTPResponse:
+    def _ask(self) -> tuple[BaseHTTPResponse, list[Field]]:
+        """An answer, and what of its head the client gets."""
         attempt = self._exchange.attempt
-        node = attempt.node
-        left = max(0.001, attempt.until - attempt.clock())
         fields = [*self._head.fields]
         fields += [(name.encode(), value.encode()) for name, value in self._exchange.headers()]
         if self._head.length is not None:
             fields.append((b"content-length", str(self._head.length).encode()))
-        return self._way.wire.ask(
-            node, self._method, self._target, fields, self._inflow.body(), Timeout(connect=left, read=left)
-        )
+        response = self._way.wire.ask(attempt, self._method, self._target, fields, self._inflow.body())
+        try:
+            return response, response_head(response.status, _pairs(response), self._outside(), _version(response))
+        except BaseException:
+            response.close()
+            raise
+
+
+def _fault(error: BaseException) -> Fault | None:
+    """What is known of an error that is none of urllib3's."""
+    if isinstance(error, ClientGone):
+        return Fault(Kind.CANCELLED, "the client went away with its request half sent")
+    return Fault(Kind.PROTOCOL, str(error)) if isinstance(error, Nonsense) else None
 
 
 def _pairs(response: BaseHTTPResponse) -> list[tuple[bytes, bytes]]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from urllib3 import BaseHTTPResponse
 
 from balancemw.exchange import SMALL_BODY, Exchange
+from balancemw_werkzeug.wire import has_events
 
 _PART = 65536
 
@@ -18,26 +19,37 @@ def length_of(response: BaseHTTPResponse) -> int:
 class Outflow:
     """Passes on what comes, as it comes. A body that breaks off raises, so that the client sees no end of it either.
 
+    The first part is waited for at once: no server sends the head of an answer before it, and one that breaks off
+    until then can still be replaced. Events may be long in coming, and are not waited for.
+
     Args:
         response: whose body it is.
         exchange: ends with it.
         empty: there is none, whatever the headers say.
+
+    Raises:
+        urllib3.exceptions.HTTPError: it has broken off already.
     """
 
     def __init__(self, response: BaseHTTPResponse, exchange: Exchange, *, empty: bool) -> None:
         self._response = response
         self._exchange = exchange
-        if response.headers.get("content-type", "").startswith("text/event-stream"):
-            exchange.stream()
-        elif not empty:
-            exchange.read_on(long=length_of(response) > SMALL_BODY)
+        self._first: bytes | None = None
         if empty:
             self._finish()
+        elif has_events(response.headers):
+            exchange.stream()
+        else:
+            exchange.read_on(long=length_of(response) > SMALL_BODY)
+            self._first = next(self, None)
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
         if self._response.closed:
             self._finish()
             raise StopIteration

@@ -1,5 +1,6 @@
 """A request as the client sent it, out of an environ, which has taken it apart."""
 
+from collections.abc import Iterator
 from urllib.parse import quote, unquote_to_bytes
 from wsgiref.types import WSGIEnvironment
 
@@ -11,13 +12,24 @@ _RAW = ("RAW_URI", "REQUEST_URI")  # gunicorn, werkzeug; uWSGI, waitress, mod_ws
 def raw_path(environ: WSGIEnvironment) -> bytes:
     """The path as the client wrote it, where the server tells that; else as it would be written."""
     decoded = (environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")).encode("latin-1")
+    for path in raw_paths(environ):
+        if unquote_to_bytes(path) == decoded:  # else something between the server and us has changed it
+            return path
+    return quote(decoded).encode()
+
+
+def raw_paths(environ: WSGIEnvironment) -> Iterator[bytes]:
+    """What the server tells of the path as the client wrote it."""
     for name in _RAW:
         target = environ.get(name)
         if isinstance(target, str):
-            path = _path(target).encode("latin-1", "replace")
-            if unquote_to_bytes(path) == decoded:  # else something between the server and us has changed it
-                return path
-    return quote(decoded).encode()
+            yield _path(target).encode("latin-1", "replace")
+
+
+def root_of(environ: WSGIEnvironment) -> str:
+    """Where the app is mounted, decoded."""
+    root: str = environ.get("SCRIPT_NAME", "")
+    return root.encode("latin-1").decode("utf-8", "surrogateescape")
 
 
 def _path(target: str) -> str:

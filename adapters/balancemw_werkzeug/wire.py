@@ -2,29 +2,52 @@
 
 import http.client
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from math import inf
 from typing import Any, Self
 
 from urllib3 import (
     BaseHTTPResponse,
     HTTPConnectionPool,
     HTTPHeaderDict,
+    HTTPResponse,
     HTTPSConnectionPool,
     Timeout,
 )
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HeaderParsingError
 from urllib3.util import SKIP_HEADER
+from urllib3.util.response import assert_header_parsing
 
 from balancemw import Node
+from balancemw.call import Try
 from balancemw.exchange import Destination
 from balancemw.forward import Field
 
 _KEPT = 64  # idle connections to a replica
 _REPLICAS = 10_000  # whose connections are kept
+_SILENCE = 60.0  # seconds between events: the thread that waits does not see that its client has gone
+
+
+def has_events(headers: Mapping[str, str]) -> bool:
+    """Whether an answer with these headers is a stream of events, which has no end of its own."""
+    return headers.get("content-type", "").startswith("text/event-stream")
 
 
 class _Final(http.client.HTTPResponse):
-    """A response that is none of 1xx, of which Python's own takes all but 100 for the answer."""
+    """A response that is none of 1xx, of which Python's own takes all but 100 for the answer, and a sound one."""
+
+    def begin(self) -> None:
+        """Read the head.
+
+        Raises:
+            http.client.HTTPException: it has what is no header, which Python's own passes over.
+        """
+        super().begin()
+        try:
+            assert_header_parsing(self.headers)
+        except HeaderParsingError:  # which tells, to the log in the end, all of it
+            raise http.client.HTTPException("a header of the answer is none") from None
 
     def _read_status(self) -> tuple[str, int, str]:
         while True:
@@ -37,7 +60,7 @@ class _Final(http.client.HTTPResponse):
 class _Headers(HTTPHeaderDict):
     """Headers that carry the request's target along: the pool would write its percent-encodings anew."""
 
-    target = ""
+    target = "/"
 
     def copy(self) -> Self:
         """As the base class's; pools send a copy."""
@@ -46,12 +69,40 @@ class _Headers(HTTPHeaderDict):
         return clone
 
 
+class _Left(Timeout):
+    """What is left of a try whenever urllib3 asks: a body that is being sent moves its end."""
+
+    def __init__(self, attempt: Try) -> None:
+        super().__init__(connect=None, read=None)
+        self._attempt = attempt
+
+    def clone(self) -> Self:
+        return self
+
+    @property
+    def connect_timeout(self) -> float | None:
+        return self.read_timeout
+
+    @property
+    def read_timeout(self) -> float | None:
+        attempt = self._attempt
+        return None if attempt.until == inf else max(attempt.until - attempt.clock(), 0.001)
+
+
 class _Exact(HTTPConnection):
     response_class = _Final
 
-    def request(self, method: str, url: str, body: Any = None, headers: Any = None, **options: Any) -> None:
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as urllib3 has it
+        """The answer. Between two events more time may pass than a try may take."""
+        connection = self.sock
+        response = super().getresponse()
+        if has_events(response.headers) and connection.fileno() != -1:  # else there is nothing to wait for
+            connection.settimeout(_SILENCE)
+        return response
+
+    def request(self, method: str, _url: str, body: Any = None, headers: Any = None, **options: Any) -> None:
         """Send a request, whose target `headers` has."""
-        super().request(method, headers.target or url, body, headers, **options)
+        super().request(method, headers.target, body, headers, **options)
 
 
 class _SecureExact(_Exact, HTTPSConnection):
@@ -80,39 +131,38 @@ class Wire:
 
     def ask(
         self,
-        node: Node,
+        attempt: Try,
         method: str,
         target: str,
         fields: Sequence[Field],
         body: Iterable[bytes] | None,
-        timeout: Timeout,
     ) -> BaseHTTPResponse:
         """Send a request and return the answer, its body unread.
 
         Args:
-            node: to whom.
+            attempt: to whose node, and for how long nothing may come, as long as that is known.
             method: of the request.
             target: path and query, put behind the node's url.
             fields: its headers.
             body: its parts.
-            timeout: for connecting, and for each time that nothing comes.
 
         Raises:
             urllib3.exceptions.HTTPError: there is no answer.
         """
+        node = attempt.node
         origin, _, prefix = node.url.partition("://")[2].partition("/")
         pool = self._pool(node)
         headers = _headers(fields, origin if self._destination.by_node else self._destination.name)
         headers.target = (f"/{prefix}" if prefix else "") + target
         return pool.urlopen(
             method,
-            headers.target,
+            "/",
             body=body,
             headers=headers,
             retries=False,
             redirect=False,
             assert_same_host=False,
-            timeout=timeout,
+            timeout=_Left(attempt),
             preload_content=False,
             decode_content=False,
         )

@@ -10,7 +10,7 @@ from balancemw.forward.fields import Field
 from balancemw.forward.paths import Match, Routes, query_of
 from balancemw.forward.refusal import Refused
 from balancemw.forward.request import Head, Visit, request_head
-from balancemw.forward.response import Nonsense, Outside, bodiless, outward, response_head
+from balancemw.forward.response import Nonsense, Outside, bodiless, check_head, outward, response_head
 from balancemw.forward.trouble import trouble
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Tee",
     "Visit",
     "bodiless",
+    "check_head",
     "outward",
     "query_of",
     "request_head",

@@ -54,15 +54,24 @@ def response_head(status: int, fields: Iterable[Field], outside: Outside, versio
         Nonsense: the status or a header is none; nothing may have been passed on yet.
     """
     got = lowered(fields)
-    if not 200 <= status <= 599:
-        raise Nonsense(f"a replica answered with status {status}")
-    if not all(sound(name, value) for name, value in got):
-        raise Nonsense("a header of the answer has characters that no header has")
+    check_head(status, got)
     gone = this_hop(got) | _OF_THE_SERVER | _OF_THE_REPLICA | {b"content-length"}
     kept = [(name, _outward(name, value, outside)) for name, value in got if name not in gone]
     if status != 204 and not values(got, b"transfer-encoding"):
         kept += _length(got)
     return via(kept, version)
+
+
+def check_head(status: int, fields: Iterable[Field]) -> None:
+    """Have a look at the head of an answer, before a replica is taken at its word.
+
+    Raises:
+        Nonsense: the status or a header is none.
+    """
+    if not 200 <= status <= 599:
+        raise Nonsense(f"a replica answered with status {status}")
+    if not all(sound(name, value) for name, value in fields):
+        raise Nonsense("a header of the answer has characters that no header has")
 
 
 def _length(fields: list[Field]) -> list[Field]:

@@ -93,14 +93,14 @@ async def echo(request: Request, answer: Answer) -> None:
         "digest": digest.hexdigest(),
         "pid": os.getpid(),
     }
-    odd = ["X-B: caf\xe9"] if "odd" in request.query else []
+    odd = ["Content-Type: text/x-own", *(["X-B: caf\xe9"] if "odd" in request.query else [])]
     await answer.whole(json.dumps(told).encode(), "200 OK", "Set-Cookie: a=1", "Set-Cookie: b=2; Path=/", *odd)
 
 
 async def download(request: Request, answer: Answer) -> None:
     size, chunked = int(request.query["size"]), "chunked" in request.query
     framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {size}"
-    await answer.raw(f"HTTP/1.1 200 OK\r\n{framing}\r\n\r\n".encode())
+    await answer.raw(f"HTTP/1.1 200 OK\r\nContent-Type: application/x-own\r\n{framing}\r\n\r\n".encode())
     for at in range(0, size, len(BLOCK)):
         part = BLOCK[: size - at]
         await answer.raw(b"%x\r\n%b\r\n" % (len(part), part) if chunked else part)
@@ -111,7 +111,9 @@ async def download(request: Request, answer: Answer) -> None:
 async def events(request: Request, answer: Answer) -> None:
     """An event at once, and the next when ``/go`` is asked for."""
     GATE.clear()
-    await answer.raw(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+    close = b"Connection: close\r\n" if "close" in request.query else b""
+    kind = b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"
+    await answer.raw(b"HTTP/1.1 200 OK\r\n" + kind + close + b"\r\n")
     await answer.raw(b"9\r\ndata: 1\n\n\r\n")
     await GATE.wait()
     await answer.raw(b"9\r\ndata: 2\n\n\r\n0\r\n\r\n")
@@ -140,6 +142,12 @@ async def half(request: Request, answer: Answer) -> None:
     chunked = "chunked" in request.query
     framing = "Transfer-Encoding: chunked" if chunked else "Content-Length: 1000"
     await answer.raw(f"HTTP/1.1 200 OK\r\n{framing}\r\n\r\n".encode() + (b"4\r\nhalf\r\n" if chunked else b"half"))
+    raise ConnectionError
+
+
+async def nothing(request: Request, answer: Answer) -> None:
+    """A head, and nothing of the body that it announces."""
+    await answer.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
     raise ConnectionError
 
 
@@ -180,6 +188,9 @@ RAW = {
     "/upgrade": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: odd\r\nConnection: Upgrade\r\n\r\n",
     "/hints": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
     b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+    "/busy-events": b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/event-stream\r\n"
+    b"Content-Length: 9\r\n\r\ndata: 1\n\n",
+    "/repeated": b"HTTP/1.1 200 OK\r\nX-A: a\r\nX-A: b\r\nContent-Length: 0\r\n\r\n",
     "/trailers": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n"
     b"5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n",
     "/hop": b"HTTP/1.1 200 OK\r\nConnection: X-Own, close\r\nX-Own: 1\r\nKeep-Alive: timeout=5\r\n"
@@ -194,6 +205,7 @@ PATHS = {
     "/late-reset": late_reset,
     "/half": half,
     "/busy": busy,
+    "/nothing": nothing,
     "/early": early,
     "/head": head,
     "/redirect": redirect,

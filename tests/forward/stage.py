@@ -98,15 +98,56 @@ def replicas(*conducts: str) -> Iterator[list[Replica]]:
         yield started
 
 
+def _uvicorn(app: str, *options: str) -> list[str]:
+    return ["uvicorn", app, "--no-proxy-headers", "--log-level", "warning", *options]
+
+
+def _gunicorn(app: str) -> list[str]:
+    shape = ["--worker-class", "gthread", "--workers", "1", "--threads", "200"]  # each slow client has a thread
+    return ["gunicorn", app, *shape, "--log-level", "critical"]
+
+
+KINDS = {
+    "h11": _uvicorn("tests.forward.app:app", "--http", "h11"),
+    "httptools": _uvicorn("tests.forward.app:app", "--http", "httptools"),
+    "wsgi": _gunicorn("tests.forward.wsgi_app:app"),
+    "flask": _gunicorn("tests.forward.flask_app:app"),
+    "django": _gunicorn("tests.forward.django_project:wsgi"),
+    "django-asgi": _uvicorn("tests.forward.django_project:asgi", "--http", "httptools"),
+    "django-mixed": _uvicorn("tests.forward.django_project:asgi", "--http", "h11"),
+}
+"""What stands in front, and how it is started."""
+
+_GUNICORN, _DJANGO_ASGI = {"wsgi", "flask", "django"}, {"django-asgi", "django-mixed"}
+_DJANGO = {"django", *_DJANGO_ASGI}
+
+CANNOT = {
+    "see repeated headers apart": _GUNICORN,  # joined, as WSGI has them
+    "see underscores in headers": _GUNICORN,  # dropped, so that nothing is taken for what it is not
+    "see a client leave": _GUNICORN,  # before there is something to send or to read
+    "answer before a body has come": _GUNICORN | _DJANGO_ASGI,  # read() waits; Django has all of it first
+    "stream a request": _DJANGO_ASGI,  # Django has all of it first, on disk
+    "repeat headers": _DJANGO,  # joined in an answer, but for cookies
+}
+"""What a server or framework in front does not do, and no middleware inside it can."""
+
+
+def can(kind: str, what: str) -> bool:
+    """Whether a kind of front is able to."""
+    return kind not in CANNOT[what]
+
+
 @contextmanager
-def serving(settings: dict[str, Any], http: str = "h11", *options: str) -> Iterator[Server]:
-    """The app under uvicorn, which takes requests apart with `http`."""
+def serving(settings: dict[str, Any], kind: str = "h11", *options: str, **env: str) -> Iterator[Server]:
+    """A server of this kind."""
     server = Server(free_port())
+    command = KINDS[kind]
+    address = ["--port", str(server.port)] if command[0] == "uvicorn" else ["--bind", f"127.0.0.1:{server.port}"]
     with NamedTemporaryFile("w", suffix=".toml") as file:
         file.write(toml(settings))
         file.flush()
-        command = ["uvicorn", "tests.forward.app:app", "--port", str(server.port), "--http", http, "--no-proxy-headers"]
-        with process([*command, "--log-level", "warning", *options], server.url, {"BALANCEMW_SETTINGS": file.name}):
+        env |= {"BALANCEMW_SETTINGS": file.name} | ({"MIXED": "1"} if kind == "django-mixed" else {})
+        with process([*command, *address, *options], server.url, env):
             yield server
 
 

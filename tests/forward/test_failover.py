@@ -10,40 +10,47 @@ import pytest
 from tests.forward.stage import Replica, Server, replicas, serving, until
 from tests.forward.test_http import ask
 
-CONDUCTS = ("/reset", "/late-reset", "/busy", "/hang", "/garbage")
+CONDUCTS = ("/reset", "/late-reset", "/busy", "/hang", "/garbage", "/bad-header")
 TIMES = 6  # in turn, so that each replica is asked first
 
 
 class Front(Server):
     """A server with a service for each way to fail, of one replica that fails so and one that does not."""
 
+    kind: str
     good: Replica
     bad: dict[str, Replica]
 
 
 @pytest.fixture(scope="module")
-def front() -> Iterator[Front]:
+def cast() -> Iterator[tuple[Replica, dict[str, Replica]]]:
+    """A replica that does what it should, and one for each way not to."""
     with replicas("", *CONDUCTS, "") as (good, *others, dead):
-        bad = dict(zip([conduct[1:] for conduct in CONDUCTS], others, strict=True)) | {"dead": dead}
         dead.kill()
-        services: dict[str, Any] = {name: {"nodes": [each.url, good.url]} for name, each in bad.items()}
-        services |= {"empty": {"nodes": []}, "alone": {"nodes": [bad["hang"].url], "attempt_timeout": 0.3}}
-        services["hang"]["attempt_timeout"] = 1.0
-        routes: dict[str, Any] = {f"/{name}": name for name in services}
-        routes["/unkept"] = {"service": "late-reset", "body_limit": 0}
-        settings = {
-            "services": services,
-            "routes": routes,
-            "defaults": {
-                "strategy": "round_robin",
-                "retry": {"budget": 1, "budget_floor": 1000},
-                "ejection": {"consecutive": 0, "success_rate": 0},
-            },
-        }
-        with serving(settings) as server:
-            front = Front(server.port)
-            front.good, front.bad = good, bad
-            yield front
+        yield good, dict(zip([conduct[1:] for conduct in CONDUCTS], others, strict=True)) | {"dead": dead}
+
+
+@pytest.fixture(scope="module", params=["h11", "wsgi", "django", "django-asgi"])
+def front(request: pytest.FixtureRequest, cast: tuple[Replica, dict[str, Replica]]) -> Iterator[Front]:
+    good, bad = cast
+    services: dict[str, Any] = {name: {"nodes": [each.url, good.url]} for name, each in bad.items()}
+    services |= {"empty": {"nodes": []}, "alone": {"nodes": [bad["hang"].url], "attempt_timeout": 0.3}}
+    services["hang"]["attempt_timeout"] = 1.0
+    routes: dict[str, Any] = {f"/{name}": name for name in services}
+    routes["/unkept"] = {"service": "late-reset", "body_limit": 0}
+    settings = {
+        "services": services,
+        "routes": routes,
+        "defaults": {
+            "strategy": "round_robin",
+            "retry": {"budget": 1, "budget_floor": 1000},
+            "ejection": {"consecutive": 0, "success_rate": 0},
+        },
+    }
+    with serving(settings, request.param) as server:
+        front = Front(server.port)
+        front.kind, front.good, front.bad = request.param, good, bad
+        yield front
 
 
 def received(front: Front, name: str, target: str) -> int:
@@ -51,7 +58,7 @@ def received(front: Front, name: str, target: str) -> int:
     return front.good.received(target) + (0 if name == "dead" else front.bad[name].received(target))
 
 
-@pytest.mark.parametrize("name", ["reset", "late-reset", "busy", "hang", "garbage", "dead"])
+@pytest.mark.parametrize("name", ["reset", "late-reset", "busy", "hang", "garbage", "bad-header", "dead"])
 def test_what_may_be_repeated_is(front: Front, name: str):
     for _ in range(TIMES if name != "hang" else 2):
         assert ask(front, f"/{name}/x").status == 200
@@ -69,9 +76,9 @@ def test_a_small_body_is_sent_again_whole(front: Front, name: str, chunked: bool
             assert (seen["size"], seen["digest"]) == (size, hashlib.sha256(data).hexdigest())
 
 
-@pytest.mark.parametrize("name", ["late-reset", "garbage", "reset"])
+@pytest.mark.parametrize("name", ["late-reset", "garbage", "bad-header", "reset"])
 def test_what_must_not_be_done_twice_is_not_sent_twice(front: Front, name: str):
-    target = f"/order-{name}"
+    target = f"/order-{name}-{front.kind}"
     statuses = [ask(front, f"/{name}{target}", "POST", b"order").status for _ in range(TIMES)]
     assert sorted(statuses) == [200] * (TIMES // 2) + [502] * (TIMES // 2)
     assert received(front, name, f"POST {target}") == TIMES
@@ -85,9 +92,9 @@ def test_unless_it_has_a_key_that_makes_it_harmless(front: Front):
 def test_a_refused_connection_harms_nothing(front: Front):
     data = b"x" * 5_000_000
     for _ in range(TIMES):
-        answer = ask(front, "/dead/order", "POST", data)
+        answer = ask(front, f"/dead/order-{front.kind}", "POST", data)
         assert json.loads(answer.content)["size"] == len(data)  # type: ignore[attr-defined]
-    assert front.good.received("POST /order") == TIMES
+    assert front.good.received(f"POST /order-{front.kind}") == TIMES
 
 
 @pytest.mark.parametrize(
@@ -95,7 +102,7 @@ def test_a_refused_connection_harms_nothing(front: Front):
     [("/late-reset", "late-reset", 65537), ("/late-reset", "late-reset", 2_000_000), ("/unkept", "late-reset", 1)],
 )
 def test_a_body_that_was_too_long_to_be_kept_is_not_sent_again(front: Front, prefix: str, name: str, size: int):
-    target = f"/large-{size}"
+    target = f"/large-{size}-{front.kind}"
     statuses = [ask(front, f"{prefix}{target}", "PUT", b"x" * size).status for _ in range(TIMES)]
     assert sorted(statuses) == [200] * (TIMES // 2) + [502] * (TIMES // 2)
     assert received(front, name, f"PUT {target}") == TIMES

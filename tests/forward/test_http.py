@@ -9,16 +9,20 @@ from typing import Any
 
 import pytest
 
-from tests.forward.stage import PATIENCE, Replica, Server, replicas, serving, until
+from tests.forward.stage import PATIENCE, Replica, Server, can, replicas, serving, until
 
 
 class Front(Server):
     """A server with one replica behind ``/api``, with the prefix kept behind ``/kept``."""
 
     replica: Replica
+    kind: str
+
+    def can(self, what: str) -> bool:
+        return can(self.kind, what)
 
 
-@pytest.fixture(scope="module", params=["h11", "httptools"])
+@pytest.fixture(scope="module", params=["h11", "httptools", "wsgi", "django", "django-asgi", "django-mixed"])
 def front(request: pytest.FixtureRequest) -> Iterator[Front]:
     with replicas("") as (replica,):
         settings = {
@@ -27,7 +31,7 @@ def front(request: pytest.FixtureRequest) -> Iterator[Front]:
         }
         with serving(settings, request.param) as server:
             front = Front(server.port)
-            front.replica = replica
+            front.replica, front.kind = replica, request.param
             yield front
 
 
@@ -61,6 +65,7 @@ class TestRequests:
             ("/a%70i/x", "/x"),
             ("/kept/x", "/kept/x"),
             ("/api/%E2%82%AC", "/%E2%82%AC"),
+            ("/api/%ff%2525", "/%ff%2525"),
         ],
     )
     def test_what_is_left_of_the_target(self, front: Front, target: str, seen: str):
@@ -86,9 +91,7 @@ class TestRequests:
         lines.remove(left[0])
         assert lines == [
             "host: inventory",
-            "x-b: 2",
-            "x-a: 1",
-            "x-b: 1",
+            *(["x-b: 2", "x-a: 1", "x-b: 1"] if front.can("see repeated headers apart") else ["x-b: 2,1", "x-a: 1"]),
             "cookie: a=1; b=2",
             "x-name: caf\u00e9",
             "x-forwarded-for: 10.0.0.1, 127.0.0.1",
@@ -175,6 +178,15 @@ class TestAnswers:
         answer = ask(front, "/api/head", "HEAD")
         assert answer.headers["content-length"] == "12345"
 
+    def test_a_failure_that_looks_like_a_stream_of_events(self, front: Front):
+        answer = ask(front, "/api/busy-events", "POST", b"x")
+        assert (answer.status, answer.content) == (503, b"data: 1\n\n")  # type: ignore[attr-defined]
+
+    def test_repeated_headers(self, front: Front):
+        answer = ask(front, "/api/repeated")
+        joined = ["a, b"] if not front.can("repeat headers") else ["a", "b"]
+        assert answer.headers.get_all("x-a") == joined
+
     @pytest.mark.parametrize("chunked", ["", "&chunked=1"])
     def test_bodies(self, front: Front, chunked: str):
         answer = ask(front, f"/api/download?size=300001{chunked}")
@@ -184,7 +196,7 @@ class TestAnswers:
 
     def test_http_1_0(self, front: Front):
         answer = front.raw(b"GET /api/download?size=70000&chunked=1 HTTP/1.0\r\n\r\n")
-        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert answer.startswith((b"HTTP/1.1 200 ", b"HTTP/1.0 200 "))
         assert len(answer) > 70000
 
     def test_redirects_lead_to_where_the_replica_is_seen(self, front: Front):
@@ -208,9 +220,9 @@ class TestAnswers:
         connection.close()
 
     def test_an_answer_before_the_body_was_sent(self, front: Front):
-        sent = (
-            b"POST /api/early HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\nConnection: close\r\n\r\n" + b"x" * 1000
-        )
+        size = 1000 if front.can("answer before a body has come") else 1000000
+        sent = b"POST /api/early HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\nConnection: close\r\n\r\n"
+        sent += b"x" * size
         answer = b""
         with socket.create_connection(("127.0.0.1", front.port), timeout=PATIENCE) as connection:
             connection.sendall(sent)
@@ -220,6 +232,13 @@ class TestAnswers:
 
 
 class TestNoAnswer:
+    @pytest.mark.parametrize("path", ["garbage", "bad-header", "bad-name", "two-lengths", "odd-status", "upgrade"])
+    def test_nonsense_counts_against_the_replica(self, front: Front, path: str):
+        failures = front.node(front.replica)["failures"]
+        ask(front, f"/api/{path}", "POST", b"x")
+        node = front.node(front.replica)
+        assert (node["failures"], node["in_flight"]) == (failures + 1, 0)
+
     @pytest.mark.parametrize(
         "path", ["reset", "garbage", "bad-header", "bad-name", "two-lengths", "odd-status", "upgrade", "late-reset"]
     )
@@ -229,6 +248,12 @@ class TestNoAnswer:
         assert (answer.status, told["status"]) == (502, 502)
         assert answer.headers["content-type"] == "application/problem+json"
         assert str(front.replica.port) not in str(told)
+
+    def test_is_told_where_a_body_breaks_off_before_it_began(self, front: Front):
+        answer = front.raw(b"GET /api/nothing HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 502 ") or b"content-length: 1000" in head.lower()
+        assert b"0\r\n\r\n" not in body
 
     @pytest.mark.parametrize("query", ["", "?chunked=1"])
     def test_that_breaks_off_is_broken_off(self, front: Front, query: str):
@@ -248,6 +273,8 @@ class TestNoAnswer:
 
 class TestClientsThatLeave:
     def test_while_the_replica_hangs(self, front: Front):
+        if not front.can("see a client leave"):
+            pytest.skip("the replica's time runs out first, as in test_failover")
         failures = front.node(front.replica)["failures"]
         before = front.replica.received("GET /hang")
         with socket.create_connection(("127.0.0.1", front.port), timeout=PATIENCE) as connection:
@@ -273,10 +300,13 @@ class TestClientsThatLeave:
         with socket.create_connection(("127.0.0.1", front.port), timeout=PATIENCE) as connection:
             connection.sendall(f"POST /api/cut HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n".encode())
             connection.sendall(b"400\r\n" + b"x" * 1024 + b"\r\n")
-            until(lambda: front.replica.received("POST /cut") > received)
-        until(lambda: front.replica.journal()["cut"] > cut)
+            if front.can("stream a request"):
+                until(lambda: front.replica.received("POST /cut") > received)
+        if front.can("stream a request"):
+            until(lambda: front.replica.journal()["cut"] > cut)
         until(lambda: front.node(front.replica)["in_flight"] == 0)
         assert front.node(front.replica)["failures"] == node["failures"]
+        assert front.can("stream a request") or front.replica.received("POST /cut") == received
 
 
 def refused(answer: bytes) -> bool:
@@ -309,7 +339,12 @@ class TestSmuggling:
         before = front.replica.received("POST /smuggled")
         body = "0\r\n\r\nPOST /api/smuggled HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
         sent = f"POST /api/smuggled HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{head}\r\n\r\n{body}"
-        assert refused(front.raw(sent.encode("latin-1")))
+        answer = front.raw(sent.encode("latin-1"))
+        if "_" in head and not front.can("see underscores in headers"):
+            assert json.loads(answer.partition(b"\r\n\r\n")[2])["size"] == 0
+            assert head.lower().encode() not in answer.lower()
+            return
+        assert refused(answer)
         assert front.replica.received("POST /smuggled") == before
 
     @pytest.mark.parametrize(
@@ -327,7 +362,8 @@ class TestSmuggling:
         before = len(front.replica.journal()["requests"])
         answer = front.raw(f"GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
         seen = front.replica.journal()["requests"][before:]
-        assert refused(answer) or seen == ["GET /x"]  # a server may take off a fragment by itself
+        # A server may take off a fragment by itself, or take out a tab.
+        assert refused(answer) or seen == [f"GET {target[4:].partition('#')[0].replace(chr(9), '')}"]
 
     def test_what_follows_a_body_is_no_part_of_it(self, front: Front):
         """Two requests in one go, each forwarded once and answered in turn."""
