@@ -263,6 +263,8 @@ class Exchange:
         `long`: the body is known to be so long that the time it takes to be read says little of the node, which is
         then judged by the time to the head alone.
         """
+        if not self._open:  # it has been judged: a failure that is the answer all the same
+            return
         attempt = self._open[0]
         self._reading = True
         if long:

@@ -60,7 +60,7 @@ class _Final(http.client.HTTPResponse):
 class _Headers(HTTPHeaderDict):
     """Headers that carry the request's target along: the pool would write its percent-encodings anew."""
 
-    target = "/"
+    target = ""
 
     def copy(self) -> Self:
         """As the base class's; pools send a copy."""
@@ -100,9 +100,9 @@ class _Exact(HTTPConnection):
             connection.settimeout(_SILENCE)
         return response
 
-    def request(self, method: str, _url: str, body: Any = None, headers: Any = None, **options: Any) -> None:
+    def request(self, method: str, url: str, body: Any = None, headers: Any = None, **options: Any) -> None:
         """Send a request, whose target `headers` has."""
-        super().request(method, headers.target, body, headers, **options)
+        super().request(method, headers.target or url, body, headers, **options)
 
 
 class _SecureExact(_Exact, HTTPSConnection):
