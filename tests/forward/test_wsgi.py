@@ -210,10 +210,10 @@ class TestAnswers:
 
     @pytest.mark.parametrize("query", ["", "close=1"])
     def test_events_are_not_ended_by_the_time_of_a_try(self, replica: Replica, query: str):
-        app = BalanceMiddleware(own, settings(replica, attempt_timeout=0.2))
+        app = BalanceMiddleware(own, settings(replica, attempt_timeout=2.0))
         answer = Given(app, "/api/events", QUERY_STRING=query)
         assert answer.part() == b"data: 1\n\n"
-        later = threading.Timer(0.5, lambda: Given(app, "/api/go").read())
+        later = threading.Timer(2.3, lambda: Given(app, "/api/go").read())
         later.start()
         assert answer.part() == b"data: 2\n\n"
         later.join()
