@@ -12,8 +12,12 @@ from balancemw_httpx.libraries import Library
 from balancemw_httpx.timeouts import Timeouts
 from balancemw_httpx.upload import Upload, is_short
 
-# The libraries' own timeouts come first: they know whether anything had been sent.
-_GRACE = 0.02
+# The libraries' own timeouts come first: they know whether anything had been sent. Ours are for an answer that drips.
+# On a loop that lags they must not fall together: a task cancelled while httpcore gives a connection back loses it to
+# the pool, as what shields that from cancelling by anyio does not shield it from asyncio.
+_GRACE = 0.5
+
+_NEARLY = 0.02  # seconds that a timeout of theirs may come before the time is up
 
 _SHORT = 5  # digits of a Content-Length up to which a body is read in no time
 
@@ -124,7 +128,7 @@ class Sending:
             return Fault(Kind.APPLICATION, "the request's own body raised it")
         if isinstance(error, self._library.pool_timeout):  # so many connections we allow ourselves: no node's fault
             attempt = self.exchange.attempt
-            over = attempt.deadline - attempt.clock() < _GRACE
+            over = attempt.deadline - attempt.clock() < _NEARLY
             return Fault(Kind.DEADLINE if over else Kind.APPLICATION, "no connection became free in time")
         return None
 

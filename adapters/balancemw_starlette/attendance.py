@@ -21,7 +21,7 @@ async def attend(balancer: Balancer, app: ASGIApp, scope: Scope, receive: Receiv
         return
     watch_sigterm(balancer, server=False)
     presence = balancer.presence
-    report = presence.report(scope["method"], scope["path"])
+    report = presence.report(scope["method"], scope.get("path", ""))
     closable = scope.get("http_version", "1.1") in ("1.0", "1.1")
     if report is not None:
         await _give(report, presence, closable, send)
