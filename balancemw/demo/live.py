@@ -10,6 +10,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from balancemw.demo.journal import HEADINGS, entries, told_by
 from balancemw.demo.load import Answer, quantile
 from balancemw.demo.outcome import Outcome
 from balancemw.demo.processes import Stage
@@ -51,8 +52,9 @@ class Live:
                 screen.stop()
                 self._console.print(self._picture(scene, whole=True))
 
-    def end(self, outcome: Outcome) -> None:
-        """Print the summary."""
+    def end(self, outcome: Outcome, scene: Scene) -> None:
+        """Print the journal and the summary."""
+        self._console.print("", Text(f" The journal: {told_by(scene)}"), "", journal(scene, self._console.width))
         grid = Table.grid(padding=(0, 2))
         grid.add_column(style="bold", no_wrap=True)
         grid.add_column()
@@ -149,3 +151,14 @@ def timeline(lines: list[Line], width: int) -> Table:
         style = _TONES[line.tone]
         grid.add_row(f"{line.time:.1f} s", Text(_SIGNS[line.tone], style=style), Text(line.text, style=style))
     return grid
+
+
+def journal(scene: Scene, width: int) -> Table:
+    """The journal, a row an entry."""
+    table = Table(box=None, padding=(0, 1), width=width, header_style="dim")
+    for heading in HEADINGS[:-1]:
+        table.add_column(heading, no_wrap=True, justify="right" if heading == HEADINGS[0] else "left")
+    table.add_column(HEADINGS[-1], ratio=1)
+    for row in entries(scene):
+        table.add_row(*map(Text, row))
+    return table

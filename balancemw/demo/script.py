@@ -5,7 +5,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import aiohttp
+
 from balancemw.demo.load import answering
+from balancemw.demo.processes import Replica
 from balancemw.demo.scene import Scene
 
 FAIR = 1 / 3
@@ -14,7 +17,7 @@ FAIR = 1 / 3
 ATTEMPT_TIMEOUT = 1.0
 """Seconds after which the app gives a try up; as in the demo's settings."""
 
-WARM_UP = 3.0
+WARM_UP = 2.5
 """Seconds before the first step."""
 
 
@@ -24,7 +27,8 @@ class Step:
 
     Attributes:
         replica: to whom it happens.
-        what: ``kill``, ``start``, or a mode of `balancemw.demo.replica`.
+        what: ``kill``, ``start``, or a mode of `balancemw.demo.replica`; or what others say of it: an operator's
+            order, ``drain`` or ``up``, and an Alertmanager's ``alert`` and ``resolve``.
         text: the line in the timeline.
         until: the fact that is waited for, see `come_about`.
         patience: seconds for that.
@@ -47,7 +51,13 @@ STORY = (
     Step("c", "slow", "c takes 20 times as long for every call", "avoided", 4.0, 2.5),
     Step("c", "ok", "c is quick again", "none", 0.0, 0.5),
     Step("a", "fail", "a answers every call with 503 at once, and its health check with 200", "avoided", 4.0, 3.0),
-    Step("a", "ok", "a is well again", "shared", 12.0, 2.0),
+    Step("a", "ok", "a is well again", "shared", 8.0, 0.5),
+    Step("b", "drain", "an operator drains b", "avoided", 3.0, 0.5),
+    Step("b", "up", "the operator is done with b", "shared", 3.0, 0.5),
+    Step(
+        "c", "alert", "Alertmanager says that c tells a stock that is an hour old; it answers well", "avoided", 3.0, 0.5
+    ),
+    Step("c", "resolve", "Alertmanager says that this is over", "shared", 3.0, 0.5),
 )
 
 
@@ -111,9 +121,9 @@ async def _take(scene: Scene, step: Step, patience: float) -> None:
     await _do(scene, step)
     if step.what == "hang":
         await asyncio.sleep(0.9 * ATTEMPT_TIMEOUT)
-        held = scene.seen[step.replica].in_flight
+        waiting = scene.load.sent - len(scene.load.answers)
         sent = sum(answer.sent > began for answer in scene.load.answers)
-        scene.say("good", f"{step.replica} holds {held} of the calls since then; the other {sent} went elsewhere")
+        scene.say("good", f"of the calls since then {waiting} wait; the other {sent} were answered elsewhere")
     while not (reached := come_about(step.until, scene, step.replica, began)) and time.time() - began < patience:
         await asyncio.sleep(_TICK)
     if step.until in ("avoided", "shared"):
@@ -130,12 +140,37 @@ async def _do(scene: Scene, step: Step) -> None:
         scene.act(step.replica, "listening")
         scene.say("note", f"{step.replica} listens again")
         return
-    scene.doing[step.replica] = step.what
+    scene.doing[step.replica] = _AS.get(step.what, step.what)
     scene.act(step.replica, step.what)
-    if step.what == "kill":
+    if step.what in _SAID:
+        try:
+            await _SAID[step.what](scene, replica)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            scene.say("bad", f"the admin surface does not take it: {error!r}")
+    elif step.what == "kill":
         replica.kill()
     else:
         replica.behave(step.what)
+
+
+async def _drain(scene: Scene, replica: Replica) -> None:
+    await scene.admin.order(replica, "drain", "kernel update")
+
+
+async def _up(scene: Scene, replica: Replica) -> None:
+    await scene.admin.order(replica, "up", "kernel updated")
+
+
+async def _alert(scene: Scene, replica: Replica) -> None:
+    await scene.admin.alert(replica, firing=True)
+
+
+async def _resolve(scene: Scene, replica: Replica) -> None:
+    await scene.admin.alert(replica, firing=False)
+
+
+_SAID = {"drain": _drain, "up": _up, "alert": _alert, "resolve": _resolve}
+_AS = {"up": "ok", "resolve": "ok"}
 
 
 def _shares(scene: Scene, step: Step, reached: bool) -> str:

@@ -5,7 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-DOING = {"ok": "well", "kill": "killed", "hang": "hangs", "slow": "20 × slower", "fail": "fails: 503"}
+DOING = {
+    "ok": "well",
+    "kill": "killed",
+    "hang": "hangs",
+    "slow": "20 × slower",
+    "fail": "fails: 503",
+    "drain": "drained",
+    "alert": "stale data",
+}
 """What is being done to a replica."""
 
 _AVOIDED = 0.03
