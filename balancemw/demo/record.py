@@ -5,7 +5,7 @@ import os
 from dataclasses import asdict
 
 from balancemw import Balancer
-from balancemw.events import Event
+from balancemw.journal import Event
 
 VARIABLE = "BALANCEMW_DEMO_FAILURES"
 """The environment variable that names the file."""

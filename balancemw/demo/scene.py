@@ -62,7 +62,7 @@ class Scene:
         acts: what was done to replicas, in order.
         doing: what each replica is doing, as a mode of the replica's or ``kill``.
         journal: the balancer's, as ``GET /events`` of the admin surface gives it.
-        failures: every failed try, as `balancemw.events.Event` is written.
+        failures: every failed try, as `balancemw.Event` is written.
         faults: them by replica and kind.
         lines: the timeline.
         names: what the demo calls each node.

@@ -48,7 +48,7 @@ STORY = (
     Step("a", "start", "a is started again", "full", 10.0, 0.5),
     Step("b", "hang", "b hangs: it takes calls and answers none", "out", 5.0, 2.0),
     Step("b", "ok", "b is well again", "full", 8.0, 0.5),
-    Step("c", "slow", "c takes 20 times as long for every call", "avoided", 4.0, 2.5),
+    Step("c", "slow", "c takes 20 times as long for every call", "found slow", 12.0, 0.5),
     Step("c", "ok", "c is quick again", "none", 0.0, 0.5),
     Step("a", "fail", "a answers every call with 503 at once, and its health check with 200", "avoided", 4.0, 3.0),
     Step("a", "ok", "a is well again", "shared", 8.0, 0.5),
@@ -65,7 +65,7 @@ def come_about(fact: str, scene: Scene, replica: str, began: float) -> bool:
     """Whether a fact has come about since the step began.
 
     Facts: ``out`` of the pool; ``full``: back, and at full weight; ``avoided``: in or out, hardly called any more;
-    ``shared``: all replicas are called; ``none``.
+    ``found slow``: the same, and the journal tells of it; ``shared``: all replicas are called; ``none``.
     """
     settled = time.time() - began > 1.0  # shares are taken over that time
     match fact:
@@ -73,6 +73,8 @@ def come_about(fact: str, scene: Scene, replica: str, began: float) -> bool:
             return any(any(scene.told(replica, event, began)) for event in ("ejected", "down"))
         case "full":
             return any(scene.told(replica, "readmitted", began)) and scene.seen[replica].state == "up"
+        case "found slow":
+            return any(scene.told(replica, "weight", began))
         case "avoided":
             return settled and scene.shares(1.0)[replica] < FAIR / 10
         case "shared":
@@ -126,7 +128,7 @@ async def _take(scene: Scene, step: Step, patience: float) -> None:
         scene.say("good", f"of the calls since then {waiting} wait; the other {sent} were answered elsewhere")
     while not (reached := come_about(step.until, scene, step.replica, began)) and time.time() - began < patience:
         await asyncio.sleep(_TICK)
-    if step.until in ("avoided", "shared"):
+    if step.until in ("avoided", "found slow", "shared"):
         scene.say("good" if reached else "note", _shares(scene, step, reached))
 
 
