@@ -11,7 +11,7 @@ from statistics import median_low
 from typing import NamedTuple
 
 from balancemw.peer import Peer
-from balancemw.slowness import MATTERS, STEP
+from balancemw.slowness import MATTERS, STEP, WELL
 
 SURELY = 2.0
 """Times the multiple that makes a node slow: the fewer the answers are, the more each must say."""
@@ -24,6 +24,9 @@ SELDOM = 10
 
 ENOUGH = 20
 """Calls of each of its peers, on average, without which that says nothing."""
+
+AGAIN = 5
+"""Answers since then after which it may be well again."""
 
 _COMPARED = 3  # nodes in all, as in `balancemw.slowness`
 
@@ -45,10 +48,12 @@ class Shunned:
 
     def __init__(self, multiple: float) -> None:
         self._least = SURELY * multiple
+        self._well = WELL * multiple
         self._doubts: dict[Peer, _Doubt] = {}
+        self._eased: dict[Peer, int] = {}  # whose share was lowered here, and after how many answers
 
     def review(self, peers: Sequence[Peer]) -> Iterator[tuple[Peer, float, str]]:
-        """Those of `peers`, the available ones, that were slow again: the share each is left, and why."""
+        """Those of `peers`, the available ones, that were slow again, or no longer are: their share now, and why."""
         if len(peers) < _COMPARED:
             return
         usual = median_low([peer.latency for peer in peers])  # without the node itself it would be the same or less
@@ -63,7 +68,14 @@ class Shunned:
             reason = self._proof(peer, doubt, everyone - doubt.everyone, usual, peers)
             if reason:
                 del self._doubts[peer]
+                self._eased[peer] = peer.answers
                 yield peer, STEP, reason
+        for peer, since in tuple(self._eased.items()):
+            if peer.eased != STEP:  # someone else has judged it since
+                del self._eased[peer]
+            elif peer.answers >= since + AGAIN and peer.latency <= self._well * usual:
+                del self._eased[peer]
+                yield peer, 1.0, f"its answers take {_ms(peer.latency)} now, its peers' {_ms(usual)}"
 
     def _seems_slow(self, peer: Peer, usual: float) -> bool:
         judged = "traffic" in peer.marks or peer.returned_at is not None
@@ -78,5 +90,9 @@ class Shunned:
         longest = max(other.longest for other in peers if other is not peer)
         if took <= answers * max(self._least * usual, UNHEARD_OF * longest):
             return None
-        what = f"{took / answers * 1000:.3g} ms when it was called again, its peers' {usual * 1000:.3g} ms"
-        return f"its answers took {what}, and it got only {answers} of the last {calls} calls"
+        what = f"it still took {_ms(took / answers)} when it was called again, its peers {_ms(usual)}"
+        return f"{what}; being slow, it got {answers} of the last {calls} calls"
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.3g} ms"

@@ -206,7 +206,7 @@ def test_order_that_failed_and_may_have_been_received_breaks_nothing() -> None:
 @pytest.mark.parametrize(
     ("error", "what"),
     [
-        ("TimeoutError: the attempt's time is up", "not answered in time"),
+        ("TimeoutError: no answer within the attempt's time", "not answered in time"),
         ("URLError: <urlopen error timed out>", "not answered in time"),
         ("HTTPError: HTTP Error 503: Service Unavailable", "answered 503"),
         ("ClientResponseError: 503, message='Service Unavailable'", "answered 503"),

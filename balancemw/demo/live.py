@@ -16,7 +16,7 @@ from balancemw.demo.outcome import Outcome
 from balancemw.demo.processes import Stage
 from balancemw.demo.scene import RECENT, Scene
 from balancemw.demo.summary import errors, figures, verdict
-from balancemw.demo.words import DOING, Line, standing
+from balancemw.demo.words import DOING, Line
 
 _REFRESH = 0.2
 _TONES = {"act": "bold", "bad": "red", "good": "green", "note": "dim"}
@@ -74,7 +74,7 @@ class Live:
         recent = list(scene.load.since(now - RECENT))
         title = Text(f" {self._title}", style="bold", overflow="ellipsis", no_wrap=True)
         title.append(f"   {now - scene.began:.0f} s", style="dim")
-        top = Group("", title, "", replicas(scene, recent, now, width), "", callers(scene, recent, width), "")
+        top = Group("", title, "", replicas(scene, recent, width), "", callers(scene, recent, width), "")
         if whole:
             return Group(top, timeline(scene.lines, width))
         room = self._console.height - 1 - len(self._console.render_lines(top))
@@ -91,7 +91,7 @@ class Live:
         return shown[::-1]
 
 
-def replicas(scene: Scene, recent: list[Answer], now: float, width: int) -> Table:
+def replicas(scene: Scene, recent: list[Answer], width: int) -> Table:
     """A row per replica."""
     table = Table(box=None, padding=(0, 1), width=width, header_style="dim", expand=True)
     table.add_column("replica", no_wrap=True)
@@ -101,8 +101,8 @@ def replicas(scene: Scene, recent: list[Answer], now: float, width: int) -> Tabl
     table.add_column("median", justify="right", no_wrap=True, min_width=6)
     table.add_column("faults", ratio=1)
     for name, share in scene.shares().items():
-        seen, doing = scene.seen[name], scene.doing[name]
-        tone, state = standing(seen.state, seen.until and seen.until - now, seen.weight, share)
+        doing = scene.doing[name]
+        tone, state = scene.standing(name, share)
         latency = quantile((answer.seconds for answer in recent if answer.replica == name), 0.5)
         table.add_row(
             Text(f"   {name}", style="bold"),
@@ -134,9 +134,7 @@ def callers(scene: Scene, recent: list[Answer], width: int) -> Table:
     failed = (f"{reads} reads failed", "bold red" if reads else "bold green")
     seen = Text.assemble(f"{len(scene.load.answers):,} calls, ", failed, f", {orders} orders failed{speed}")
     grid.add_row(" callers", seen)
-    if scene.budget:
-        spent, allowed = scene.budget["retries"], scene.budget["allowed"]
-        grid.add_row(" retries", f"{spent} in the last seconds, {allowed:.0f} allowed")
+    grid.add_row(" tries", f"{len(scene.failures)} failed, and were made again where that does no harm")
     return grid
 
 

@@ -11,7 +11,7 @@ from balancemw.demo.outcome import Outcome
 from balancemw.demo.processes import Stage
 from balancemw.demo.scene import Scene
 from balancemw.demo.summary import errors, figures, verdict
-from balancemw.demo.words import DOING, Line, standing
+from balancemw.demo.words import DOING, Line
 
 WIDTH = 100
 STATUS_EVERY = 3.0
@@ -78,8 +78,7 @@ def status_line(scene: Scene) -> str:
     now, parts = time.time(), list[str]()
     recent = list(scene.load.since(now - 3.0))
     for name, share in scene.shares().items():
-        seen = scene.seen[name]
-        _, state = standing(seen.state, seen.until and seen.until - now, seen.weight, share)
+        _, state = scene.standing(name, share)
         latency = quantile((answer.seconds for answer in recent if answer.replica == name), 0.5)
         answers = "" if latency is None else f" {latency * 1000:.0f} ms"
         parts.append(f"{name} {DOING[scene.doing[name]]}, {state} {share:.0%}{answers}")

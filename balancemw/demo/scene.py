@@ -14,7 +14,7 @@ import aiohttp
 from balancemw.demo.admin import Admin
 from balancemw.demo.load import Load, shares
 from balancemw.demo.processes import NAMES, Stage
-from balancemw.demo.words import Line, fault_name, telling
+from balancemw.demo.words import Line, fault_name, standing, telling
 
 RECENT = 2.0
 """Seconds that shares and latencies are taken over."""
@@ -30,6 +30,7 @@ class Seen:
     Attributes:
         state: as in ``balancer.status()``.
         until: when its time out of the pool is over, in seconds since the epoch; None: it is not out, or nobody knows.
+        by: who has taken it out: the sources of its marks.
         weight: the share of its full weight in force, 0..1.
         calls: tries that went there and are over.
     """
@@ -38,6 +39,7 @@ class Seen:
     until: float | None = None
     weight: float = 1.0
     calls: int = 0
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,8 @@ class Scene:
             former = self.seen[name].state
             ends = [mark["until"] for mark in node["marks"] if mark["source"] == "traffic"]
             until = ends[0] if ends else None
-            self.seen[name] = Seen(node["state"], until, node["weight"], node["calls"])
+            by = ", ".join(mark["source"] for mark in node["marks"])
+            self.seen[name] = Seen(node["state"], until, node["weight"], node["calls"], by)
             if (former, node["state"]) == ("slow_start", "up"):
                 self.say("good", f"{name} is at its full weight again")
 
@@ -167,6 +170,12 @@ class Scene:
         """How many reads and how many orders have failed so far, as callers see it."""
         failed = [answer.order is None for answer in self.load.answers if not answer.good]
         return sum(failed), len(failed) - sum(failed)
+
+    def standing(self, replica: str, share: float) -> tuple[str, str]:
+        """Tone and words for how a replica stands that gets such a share of the calls."""
+        seen = self.seen[replica]
+        left = None if seen.until is None else seen.until - time.time()
+        return standing(seen.state, left, seen.weight, share, seen.by)
 
     def shares(self, seconds: float = RECENT) -> dict[str, float]:
         """The share of the latest answers that each replica gave, 0..1."""

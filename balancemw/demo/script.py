@@ -44,14 +44,14 @@ class Step:
 
 
 STORY = (
-    Step("a", "kill", "a is killed (SIGKILL)", "out", 4.0, 2.5),
+    Step("a", "kill", "a is killed (SIGKILL)", "out", 4.0, 2.0),
     Step("a", "start", "a is started again", "full", 10.0, 0.5),
-    Step("b", "hang", "b hangs: it takes calls and answers none", "out", 5.0, 2.0),
-    Step("b", "ok", "b is well again", "full", 8.0, 0.5),
     Step("c", "slow", "c takes 20 times as long for every call", "found slow", 12.0, 0.5),
     Step("c", "ok", "c is quick again", "none", 0.0, 0.5),
-    Step("a", "fail", "a answers every call with 503 at once, and its health check with 200", "avoided", 4.0, 3.0),
-    Step("a", "ok", "a is well again", "shared", 8.0, 0.5),
+    Step("b", "hang", "b hangs: it takes calls and answers none", "out", 5.0, 1.0),
+    Step("b", "ok", "b is well again", "full", 8.0, 0.5),
+    Step("a", "fail", "a answers every call with 503 at once, and its health check with 200", "avoided", 4.0, 2.0),
+    Step("a", "ok", "a is well again", "shared", 4.0, 0.5),
     Step("b", "drain", "an operator drains b", "avoided", 3.0, 0.5),
     Step("b", "up", "the operator is done with b", "shared", 3.0, 0.5),
     Step(
