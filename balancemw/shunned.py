@@ -57,6 +57,8 @@ class Shunned:
         if len(peers) < _COMPARED:
             return
         usual = median_low([peer.latency for peer in peers])  # without the node itself it would be the same or less
+        if self._eased:
+            yield from self._absolved(frozenset(peers), usual)
         slow = [peer for peer in peers if usual and self._seems_slow(peer, usual)]
         everyone = sum(peer.answers for peer in peers) if slow else 0
         self._doubts = {
@@ -70,8 +72,10 @@ class Shunned:
                 del self._doubts[peer]
                 self._eased[peer] = peer.answers
                 yield peer, STEP, reason
+
+    def _absolved(self, peers: frozenset[Peer], usual: float) -> Iterator[tuple[Peer, float, str]]:
         for peer, since in tuple(self._eased.items()):
-            if peer.eased != STEP:  # someone else has judged it since
+            if peer.eased != STEP or peer not in peers:  # someone else has judged it since
                 del self._eased[peer]
             elif peer.answers >= since + AGAIN and peer.latency <= self._well * usual:
                 del self._eased[peer]

@@ -26,7 +26,7 @@ class Admin:
     def __init__(self, stage: Stage) -> None:
         self._url = f"{stage.url}/_balancer"
         self._client = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=2.0),
+            timeout=aiohttp.ClientTimeout(total=5.0),
             headers={"Authorization": f"Bearer {stage.token}"},
             raise_for_status=True,
         )

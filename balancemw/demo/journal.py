@@ -12,7 +12,7 @@ Row = tuple[str, str, str, str, str, str]
 def told_by(scene: Scene) -> str:
     """Where it comes from, and who is who."""
     nodes = ", ".join(f"{name} is {node}" for node, name in scene.names.items())
-    return f"GET {scene.stage.url}/_balancer/events ({nodes})"
+    return f"The journal: GET {scene.stage.url}/_balancer/events\n{nodes}"
 
 
 def entries(scene: Scene) -> Iterator[Row]:

@@ -54,7 +54,8 @@ class Live:
 
     def end(self, outcome: Outcome, scene: Scene) -> None:
         """Print the journal and the summary."""
-        self._console.print("", Text(f" The journal: {told_by(scene)}"), "", journal(scene, self._console.width))
+        width = min(self._console.width, _WIDEST)
+        self._console.print("", Padding(told_by(scene), (0, 1)), "", journal(scene, width))
         grid = Table.grid(padding=(0, 2))
         grid.add_column(style="bold", no_wrap=True)
         grid.add_column()
@@ -62,7 +63,6 @@ class Live:
             grid.add_row(heading, text)
         for line in errors(outcome):
             grid.add_row("", Text(line, style="red"))
-        width = min(self._console.width, _WIDEST)
         self._console.print("", Padding(grid, (0, 1)), "", width=width)
         style = "bold green" if outcome.held else "bold red"
         self._console.print(

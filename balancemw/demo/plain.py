@@ -48,7 +48,7 @@ class Plain:
 
     def end(self, outcome: Outcome, scene: Scene) -> None:
         """Print the journal and the summary."""
-        print(f"\nThe journal: {told_by(scene)}\n")
+        print(f"\n{told_by(scene)}\n")
         for line in columns(scene):
             print(line)
         print("\nSummary\n")

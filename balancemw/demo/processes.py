@@ -50,11 +50,7 @@ drain_seconds = 0               # the app ends at once with the demo
 _GUNICORN = ("gunicorn", "--config", "python:balancemw.demo.gunicorn_config", "--bind")
 
 SERVERS: Mapping[str, tuple[str, ...]] = {
-    "starlette": (
-        "uvicorn",
-        "balancemw.demo.starlette_app:app",
-        *("--workers", str(WORKERS), "--log-level", "warning", "--port"),
-    ),
+    "starlette": ("balancemw.demo.starlette_server",),
     "flask": (*_GUNICORN[:1], "balancemw.demo.flask_app:app", *_GUNICORN[1:]),
     "django": (*_GUNICORN[:1], "balancemw.demo.django_app:application", *_GUNICORN[1:]),
 }

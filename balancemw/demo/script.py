@@ -181,7 +181,10 @@ def _shares(scene: Scene, step: Step, reached: bool) -> str:
     if step.until == "shared":
         if reached:
             return f"all share the calls again: {', '.join(f'{name} {share:.0%}' for name, share in shares.items())}"
-        return f"{now}: nothing is held against it, but it was hardly called of late, and its past fades slowly"
+        least = min(shares, key=lambda name: shares[name])
+        return (
+            f"{least} gets only {shares[least]:.0%} of the calls now: it was hardly called of late, and its past fades"
+        )
     if not reached:
         return now
     stays = "; being slow is no fault, so it stays in the pool" if step.what == "slow" else ""

@@ -1,4 +1,4 @@
-"""The demo's app for Starlette: ``uvicorn balancemw.demo.starlette_app:app``."""
+"""The demo's app for Starlette: ``uvicorn balancemw.demo.starlette_app:app``, as `starlette_server` runs it."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
