@@ -11,7 +11,7 @@ from balancemw.errors import (
     SettingsError,
     UnknownService,
 )
-from balancemw.events import Event
+from balancemw.journal import Event
 from balancemw.node import Node
 from balancemw.presence import drain
 from balancemw.retry import RetryPolicy

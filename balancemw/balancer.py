@@ -14,7 +14,8 @@ from balancemw.call import Terms
 from balancemw.context import REQUEST, Clock, Request
 from balancemw.decorator import Decorator, as_decorator
 from balancemw.errors import BalancerNotConfigured, UnknownService, did_you_mean
-from balancemw.events import Events, Journal, Listener, News
+from balancemw.events import Events, Listener, News
+from balancemw.journal import Journal
 from balancemw.monitor import Monitor
 from balancemw.pool import Pool
 from balancemw.presence import Presence

@@ -216,6 +216,6 @@ def leave(token: Token[Bound | None]) -> None:
 
 def timeout_of(error: BaseException | None) -> TimeoutError:
     """The timeout that a cancellation of ours stands for."""
-    timeout = TimeoutError("the attempt's time is up")
+    timeout = TimeoutError("no answer within the attempt's time")
     timeout.__cause__ = error
     return timeout

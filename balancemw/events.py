@@ -3,11 +3,11 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
 from itertools import count
 from typing import NamedTuple
 
+from balancemw.journal import Event, Journal, failed_tries
 from balancemw.tally import Sum, Tally
 
 LOG = logging.getLogger("balancemw")
@@ -32,95 +32,7 @@ _LEVELS = {
 
 _PASSING = ("failed",)  # each by itself only for listeners and for debugging; the journal has them in sum
 
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One thing that happened to a node or a service.
-
-    Attributes:
-        id: counts up from 1, for the listeners of a process and in its journal alike; where the journal is shared,
-            in that for all workers together.
-        time: seconds since the epoch.
-        service: name of the service; ``""`` where none is concerned.
-        node: ``host:port``, or None where it concerns the whole pool.
-        event: what happened: ``failed``, ``ejected``, ``resting``, ``trial``, ``readmitted``, ``down``,
-            ``drain``, ``weight``, ``up``, ``cleared``, ``expired``, ``fail_open``, ``fail_open_ended``,
-            ``budget_exhausted``, ``spared``, ``probe_unproven``, ``probe_proven``, ``added``, ``removed``, ``noted``,
-            ``held_back``, ``overruled``, ``unmatched``, ``alerts_lost``, ``alertmanager_lost``,
-            ``alertmanager_found``, ``store_lost``, ``store_back``, ``store_corrupt``, ``discovery_failed`` or
-            ``discovery_recovered``.
-        source: who says so: ``traffic``, ``probe``, ``operator``, ``alert``, ``discovery``, ``self``, ``pool``
-            or ``store``.
-        fault: the kind of fault behind it, or None.
-        reason: the same in words.
-        evidence: figures behind it, JSON-able.
-    """
-
-    id: int
-    time: float
-    service: str
-    node: str | None
-    event: str
-    source: str
-    fault: str | None = None
-    reason: str = ""
-    evidence: Mapping[str, object] = field(default_factory=dict[str, object], hash=False)
-
-
 Listener = Callable[[Event], object]
-
-
-class Journal:
-    """The latest events, oldest first, in memory: reading takes no I/O. Threads may read it and add to it at once.
-
-    Where the journal is shared, an event waits for the number that it gets there, the same for all workers.
-
-    Args:
-        size: how many are kept.
-
-    Attributes:
-        catch_up: called before reading; lets what is still being summed up be told.
-        waiting: own events that are still to be shared, oldest first; None where the journal is not shared.
-        posting: those before them that are being shared, each with its number among ours.
-        adrift: whether the shared journal is out of reach; then those that wait are shown with the next numbers,
-            which others may be given once it is back.
-    """
-
-    def __init__(self, size: int = 1000) -> None:
-        self._size = size
-        self._ids = count(1)
-        self._events: deque[Event] = deque(maxlen=size)
-        self.catch_up: Callable[[], None] = lambda: None
-        self.waiting: deque[Event] | None = None
-        self.posting: deque[tuple[int, Event]] = deque(maxlen=size)
-        self.adrift = False
-
-    def share(self) -> None:
-        """From now on the numbers come from others, by `number`."""
-        self.waiting = deque(maxlen=self._size)
-        self.posting.clear()
-        self.adrift = True  # until it was reached for the first time
-
-    def add(self, event: Event) -> None:
-        """Keep `event`, in place of the oldest where there is no room."""
-        if self.waiting is None:
-            self._events.append(replace(event, id=next(self._ids)))
-        else:
-            self.waiting.append(event)
-
-    def number(self, events: Iterable[Event]) -> None:
-        """Keep events of all workers, with their shared numbers, in that order."""
-        self._events.extend(events)
-
-    def after(self, number: int = 0, limit: int = 1000) -> list[Event]:
-        """The oldest `limit` events whose ids are above `number`."""
-        self.catch_up()
-        known = list(self._events.copy())
-        if self.adrift and self.waiting is not None:
-            last = known[-1].id if known else 0
-            ours = [*(event for _, event in self.posting.copy()), *self.waiting.copy()]
-            known += [replace(event, id=last + place) for place, event in enumerate(ours, 1)]
-        return [event for event in known[-self._size :] if event.id > number][:limit]
 
 
 class _Here(threading.local):
@@ -267,9 +179,7 @@ class News:
             self._note_sum(each)
 
     def _note_sum(self, each: Sum) -> None:
-        tries = "1 try" if each.count == 1 else f"{each.count} tries"
-        reason = f"{tries} failed: {each.reason}"
-        evidence = {"count": each.count, "last_error": each.reason}
+        reason, evidence = failed_tries(each.count, each.reason)
         self.pending.append(
             Note(self._service, each.node, "failed", "traffic", each.fault, reason, evidence, summed=True)
         )

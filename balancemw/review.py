@@ -9,6 +9,7 @@ from balancemw.fault import Fault, Kind
 from balancemw.health import Mark
 from balancemw.peer import Peer
 from balancemw.roster import Roster
+from balancemw.shunned import Shunned
 from balancemw.silence import Silence, fade
 from balancemw.slowness import Slowness
 from balancemw.standing import Standing
@@ -35,7 +36,7 @@ class Review:
         self._roster = roster
         self._traffic = traffic
         self._standing = standing
-        self._by_priority: dict[int, tuple[Silence, Slowness]] = {}
+        self._by_priority: dict[int, tuple[Silence, Slowness, Shunned]] = {}
         self._last = self._due = -inf
 
     def look(self, now: float) -> None:
@@ -51,14 +52,16 @@ class Review:
     def _look_at(self, tier: Tier, elapsed: float, now: float) -> None:
         rules = self._traffic.rules
         priority = tier.everyone[0].node.priority
-        silence, slowness = self._by_priority.setdefault(priority, (Silence(), Slowness(rules.slow)))
+        watchers = (Silence(), Slowness(rules.slow), Shunned(rules.slow))
+        silence, slowness, shunned = self._by_priority.setdefault(priority, watchers)
         if rules.consecutive and tier.may_eject and tier.healthy:  # what is silent would fail so often in a row
             for peer, reason in tuple(silence.silent(tier.available, now)):
                 mark = self._traffic.put_out(peer, reason, _NO_ANSWER, now)
                 self._standing.put(peer, mark, now, "ejected", _NO_ANSWER.kind)
         fade(tier.everyone, elapsed)
-        for peer, share, reason in tuple(slowness.review(tier.available, now)) if rules.slow else ():
-            self._ease(peer, share, reason, now)
+        if rules.slow:
+            for verdict in (*slowness.review(tier.available, now), *shunned.review(tier.available)):
+                self._ease(*verdict, now)
 
     def _ease(self, peer: Peer, share: float, reason: str, now: float) -> None:
         if share < 1.0:

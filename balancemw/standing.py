@@ -186,7 +186,7 @@ class Standing:
         """A probe found the node well: if its time out is over, that readmits it."""
         if peer.awaits_readmission(now) and "probe" not in peer.marks:
             self.drop(peer, "traffic", now)
-            self._news.note(peer.node.name, "readmitted", "probe", "its probe passed")
+            self._news.note(peer.node.name, "readmitted", "probe", "its time out is over, and its probe passed")
 
     def note_failing_open(self, keep: float) -> None:
         """Tell when accused nodes have to be used, and when they need not any more."""

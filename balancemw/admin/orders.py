@@ -11,7 +11,7 @@ from balancemw.admin.message import Asked
 from balancemw.alerts import Malformed
 from balancemw.balancer import Balancer
 from balancemw.errors import UnknownService, did_you_mean
-from balancemw.events import Event
+from balancemw.journal import Event
 from balancemw.settings.words import one_line
 
 MOST_EVENTS = 1000

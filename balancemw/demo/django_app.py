@@ -50,11 +50,7 @@ def order(_: HttpRequest, number: str) -> JsonResponse:
         return JsonResponse({"error": f"{type(error).__name__}: {error}"}, status=502)
 
 
-def status(_: HttpRequest) -> JsonResponse:
-    return JsonResponse(balancer().status())
-
-
-urlpatterns = [path("stock/<sku>", show_stock), path("orders/<number>", order), path("demo/status", status)]
+urlpatterns = [path("stock/<sku>", show_stock), path("orders/<number>", order)]
 
 application = get_wsgi_application()
 record(balancer())

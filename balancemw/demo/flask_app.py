@@ -5,7 +5,7 @@ from http.client import HTTPException
 from typing import Any
 from urllib.request import Request, urlopen
 
-from flask import Flask, current_app
+from flask import Flask
 
 from balancemw import Node, balanced, remaining
 from balancemw.demo.record import record
@@ -41,8 +41,3 @@ def order(number: str) -> Any:
         return place_order(number), 201
     except (OSError, HTTPException) as error:
         return {"error": f"{type(error).__name__}: {error}"}, 502
-
-
-@app.get("/demo/status")
-def status() -> Any:
-    return current_app.extensions["balancemw"].status()

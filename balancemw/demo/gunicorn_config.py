@@ -1,8 +1,10 @@
 """How the demo runs gunicorn; a version that does not know a setting ignores it."""
 
+from balancemw.demo.processes import WORKERS
+
 worker_class = "gthread"
-workers = 1  # what the demo shows is the truth of one process
-threads = 48
+workers = WORKERS
+threads = 32
 keepalive = 0  # the load opens a connection per request
 graceful_timeout = 1
 loglevel = "warning"

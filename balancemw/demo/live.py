@@ -10,12 +10,13 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from balancemw.demo.journal import HEADINGS, entries, told_by
 from balancemw.demo.load import Answer, quantile
 from balancemw.demo.outcome import Outcome
 from balancemw.demo.processes import Stage
 from balancemw.demo.scene import RECENT, Scene
 from balancemw.demo.summary import errors, figures, verdict
-from balancemw.demo.words import DOING, Line, standing
+from balancemw.demo.words import DOING, Line
 
 _REFRESH = 0.2
 _TONES = {"act": "bold", "bad": "red", "good": "green", "note": "dim"}
@@ -51,8 +52,10 @@ class Live:
                 screen.stop()
                 self._console.print(self._picture(scene, whole=True))
 
-    def end(self, outcome: Outcome) -> None:
-        """Print the summary."""
+    def end(self, outcome: Outcome, scene: Scene) -> None:
+        """Print the journal and the summary."""
+        width = min(self._console.width, _WIDEST)
+        self._console.print("", Padding(told_by(scene), (0, 1)), "", journal(scene, width))
         grid = Table.grid(padding=(0, 2))
         grid.add_column(style="bold", no_wrap=True)
         grid.add_column()
@@ -60,7 +63,6 @@ class Live:
             grid.add_row(heading, text)
         for line in errors(outcome):
             grid.add_row("", Text(line, style="red"))
-        width = min(self._console.width, _WIDEST)
         self._console.print("", Padding(grid, (0, 1)), "", width=width)
         style = "bold green" if outcome.held else "bold red"
         self._console.print(
@@ -72,7 +74,7 @@ class Live:
         recent = list(scene.load.since(now - RECENT))
         title = Text(f" {self._title}", style="bold", overflow="ellipsis", no_wrap=True)
         title.append(f"   {now - scene.began:.0f} s", style="dim")
-        top = Group("", title, "", replicas(scene, recent, now, width), "", callers(scene, recent, width), "")
+        top = Group("", title, "", replicas(scene, recent, width), "", callers(scene, recent, width), "")
         if whole:
             return Group(top, timeline(scene.lines, width))
         room = self._console.height - 1 - len(self._console.render_lines(top))
@@ -89,7 +91,7 @@ class Live:
         return shown[::-1]
 
 
-def replicas(scene: Scene, recent: list[Answer], now: float, width: int) -> Table:
+def replicas(scene: Scene, recent: list[Answer], width: int) -> Table:
     """A row per replica."""
     table = Table(box=None, padding=(0, 1), width=width, header_style="dim", expand=True)
     table.add_column("replica", no_wrap=True)
@@ -99,8 +101,8 @@ def replicas(scene: Scene, recent: list[Answer], now: float, width: int) -> Tabl
     table.add_column("median", justify="right", no_wrap=True, min_width=6)
     table.add_column("faults", ratio=1)
     for name, share in scene.shares().items():
-        seen, doing = scene.seen[name], scene.doing[name]
-        tone, state = standing(seen.state, seen.until and seen.until - now, seen.weight, share)
+        doing = scene.doing[name]
+        tone, state = scene.standing(name, share)
         latency = quantile((answer.seconds for answer in recent if answer.replica == name), 0.5)
         table.add_row(
             Text(f"   {name}", style="bold"),
@@ -132,9 +134,7 @@ def callers(scene: Scene, recent: list[Answer], width: int) -> Table:
     failed = (f"{reads} reads failed", "bold red" if reads else "bold green")
     seen = Text.assemble(f"{len(scene.load.answers):,} calls, ", failed, f", {orders} orders failed{speed}")
     grid.add_row(" callers", seen)
-    if scene.budget:
-        spent, allowed = scene.budget["retries"], scene.budget["allowed"]
-        grid.add_row(" retries", f"{spent} in the last seconds, {allowed:.0f} allowed")
+    grid.add_row(" tries", f"{len(scene.failures)} failed, and were made again where that does no harm")
     return grid
 
 
@@ -149,3 +149,14 @@ def timeline(lines: list[Line], width: int) -> Table:
         style = _TONES[line.tone]
         grid.add_row(f"{line.time:.1f} s", Text(_SIGNS[line.tone], style=style), Text(line.text, style=style))
     return grid
+
+
+def journal(scene: Scene, width: int) -> Table:
+    """The journal, a row an entry."""
+    table = Table(box=None, padding=(0, 1), width=width, header_style="dim")
+    for heading in HEADINGS[:-1]:
+        table.add_column(heading, no_wrap=True, justify="right" if heading == HEADINGS[0] else "left")
+    table.add_column(HEADINGS[-1], ratio=1)
+    for row in entries(scene):
+        table.add_row(*map(Text, row))
+    return table

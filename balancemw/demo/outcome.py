@@ -26,13 +26,15 @@ class Outcome:
         unanswered: requests that never ended.
         received_twice: orders that replicas received more than once.
         lost: orders that callers were told were placed, and that no replica received.
-        retries, refused: sent again; not sent again for want of budget.
+        retries, exhausted: tries that were made again; how often the budget was found to be empty.
         allowed: retries that the budget comes to over the whole load.
         out_after, back_after: from the kill to out of the pool; from listening again to back in.
         sent_to_dead: calls that went to the killed replica before it was out.
         held_up, held_share: calls that went to the hanging replica before its first timeout, and their share.
         slow_before, slow_after: share of the slow replica before, and at the end of its slowness.
         failing_got, failing_fair: calls that the failing replica got, and what a third of them would have been.
+        drained_after, alerted_after: from the order, and from the alert, to the last call that the replica got.
+        drained_back, alerted_back: from the order that it is well, and the resolution, to the next call that it got.
     """
 
     finished: bool = True
@@ -48,7 +50,7 @@ class Outcome:
     received_twice: list[str] = field(default_factory=list[str])
     lost: int = 0
     retries: int = 0
-    refused: int = 0
+    exhausted: int = 0
     allowed: float = 0.0
     out_after: float | None = None
     back_after: float | None = None
@@ -59,6 +61,10 @@ class Outcome:
     slow_after: float = 0.0
     failing_got: int = 0
     failing_fair: float = 0.0
+    drained_after: float | None = None
+    drained_back: float | None = None
+    alerted_after: float | None = None
+    alerted_back: float | None = None
 
     def promises(self) -> list[tuple[str, bool]]:
         """What was promised, and whether it was kept."""
@@ -67,7 +73,7 @@ class Outcome:
             ("no caller of an idempotent call saw an error", not self.read_errors and not self.unanswered),
             ("no order was received twice, and none was lost", not self.received_twice and not self.lost),
             ("every order that failed may have reached a replica", not self.unexplained),
-            ("retries kept within their budget", self.retries <= self.allowed and not self.refused),
+            ("retries kept within their budget", self.retries <= self.allowed and not self.exhausted),
             ("the killed replica left the pool, and came back", known),
             ("the story was told to its end", self.finished),
         ]
@@ -106,6 +112,8 @@ def gather(scene: Scene, finished: bool) -> Outcome:
     _time_the_kill(outcome, scene)
     _weigh_the_hang(outcome, scene)
     _weigh_the_rest(outcome, scene)
+    outcome.drained_after, outcome.drained_back = _without(scene, "b", "drain", "up")
+    outcome.alerted_after, outcome.alerted_back = _without(scene, "c", "alert", "resolve")
     return outcome
 
 
@@ -130,7 +138,7 @@ def _count_orders(outcome: Outcome, answers: Iterable[Answer], log: Path, began:
 def _count_retries(outcome: Outcome, scene: Scene) -> None:
     budget = scene.budget
     outcome.retries = sum(seen.calls for seen in scene.seen.values()) - len(scene.load.answers)
-    outcome.refused = budget.get("refused", 0)
+    outcome.exhausted = sum(event["event"] == "budget_exhausted" for event in scene.journal)
     outcome.allowed = budget.get("share", 0.0) * scene.load.sent + budget.get("floor", 0.0) * outcome.seconds
 
 
@@ -144,7 +152,7 @@ def _time_the_kill(outcome: Outcome, scene: Scene) -> None:
         ends = [event["time"] for what in ("ejected", "down") for event in scene.told("a", what, killed)]
         outcome.out_after = max(0.0, min(ends) - killed) if ends else None
         outcome.sent_to_dead = sum(
-            not listening or event["time"] < listening for event in scene.told("a", "failed", killed)
+            not listening or event["time"] < listening for event in scene.failed_tries("a", killed)
         )
     if listening is not None:
         back = next(scene.told("a", "readmitted", listening), None)
@@ -155,7 +163,7 @@ def _weigh_the_hang(outcome: Outcome, scene: Scene) -> None:
     hung = _when(scene, "b", "hang")
     if hung is None:
         return
-    tries = [event["time"] - event["evidence"]["seconds"] for event in scene.told("b", "failed", hung)]
+    tries = [event["time"] - event["evidence"]["seconds"] for event in scene.failed_tries("b", hung)]
     outcome.held_up = sum(began < hung + ATTEMPT_TIMEOUT for began in tries)
     sent = len(_sent(scene, hung, hung + ATTEMPT_TIMEOUT))
     outcome.held_share = outcome.held_up / sent if sent else 0.0
@@ -168,8 +176,18 @@ def _weigh_the_rest(outcome: Outcome, scene: Scene) -> None:
         outcome.slow_after = shares(_sent(scene, quick - 2.0, quick), scene.seen)["c"]
     failing, well = _when(scene, "a", "fail"), _when(scene, "a", "ok")
     if failing is not None and well is not None:
-        outcome.failing_got = sum(event["time"] < well for event in scene.told("a", "failed", failing))
+        outcome.failing_got = sum(event["time"] < well for event in scene.failed_tries("a", failing))
         outcome.failing_fair = len(_sent(scene, failing, well)) / 3
+
+
+def _without(scene: Scene, replica: str, what: str, undone: str) -> tuple[float | None, float | None]:
+    """Seconds from an act to the last call that the replica got, and from its undoing to the next; None: never."""
+    out, back = _when(scene, replica, what), _when(scene, replica, undone)
+    if out is None or back is None:
+        return None, None
+    sent = [answer.sent for answer in scene.load.answers if answer.replica == replica]
+    before, after = [each for each in sent if each < back], [each for each in sent if each >= back]
+    return max(0.0, max(before) - out) if before else None, min(after) - back if after else None
 
 
 def _sent(scene: Scene, begin: float, end: float) -> list[Answer]:

@@ -2,14 +2,16 @@
 
 import asyncio
 import time
+from collections.abc import Iterator
 from textwrap import fill, indent
 
+from balancemw.demo.journal import HEADINGS, entries, told_by
 from balancemw.demo.load import quantile
 from balancemw.demo.outcome import Outcome
 from balancemw.demo.processes import Stage
 from balancemw.demo.scene import Scene
 from balancemw.demo.summary import errors, figures, verdict
-from balancemw.demo.words import DOING, Line, standing
+from balancemw.demo.words import DOING, Line
 
 WIDTH = 100
 STATUS_EVERY = 3.0
@@ -44,14 +46,26 @@ class Plain:
             print(timeline(line), flush=True)
         return told + len(lines)
 
-    def end(self, outcome: Outcome) -> None:
-        """Print the summary."""
+    def end(self, outcome: Outcome, scene: Scene) -> None:
+        """Print the journal and the summary."""
+        print(f"\n{told_by(scene)}\n")
+        for line in columns(scene):
+            print(line)
         print("\nSummary\n")
         for heading, text in figures(outcome):
             print(fill(text, WIDTH, initial_indent=f"  {heading:<16}", subsequent_indent=" " * 18))
         for line in errors(outcome):
             print(fill(line, WIDTH, initial_indent="  ! ", subsequent_indent="    "))
         print(f"\n{verdict(outcome)}", flush=True)
+
+
+def columns(scene: Scene) -> Iterator[str]:
+    """The journal, a line an entry, and more where a reason does not fit into one."""
+    rows = [HEADINGS, *entries(scene)]
+    widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]]
+    for *cells, reason in rows:
+        start = "  ".join([cells[0].rjust(widths[0]), *map(str.ljust, cells[1:], widths[1:])])
+        yield fill(reason, WIDTH, initial_indent=f"{start}  ", subsequent_indent=" " * (len(start) + 2))
 
 
 def timeline(line: Line) -> str:
@@ -64,8 +78,7 @@ def status_line(scene: Scene) -> str:
     now, parts = time.time(), list[str]()
     recent = list(scene.load.since(now - 3.0))
     for name, share in scene.shares().items():
-        seen = scene.seen[name]
-        _, state = standing(seen.state, seen.until and seen.until - now, seen.weight, share)
+        _, state = scene.standing(name, share)
         latency = quantile((answer.seconds for answer in recent if answer.replica == name), 0.5)
         answers = "" if latency is None else f" {latency * 1000:.0f} ms"
         parts.append(f"{name} {DOING[scene.doing[name]]}, {state} {share:.0%}{answers}")

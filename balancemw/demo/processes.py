@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import secrets
 import signal
 import socket
 import subprocess
@@ -16,7 +17,12 @@ from balancemw.demo import record
 
 NAMES = ("a", "b", "c")
 
+WORKERS = 4
+"""Processes that serve the app, and act as one."""
+
 SETTINGS = """\
+state = "sqlite:///{directory}/state.db"  # so that all workers know what one has learnt
+
 [services.inventory]
 nodes = [
     {nodes},
@@ -24,7 +30,7 @@ nodes = [
 attempt_timeout = 1             # seconds for one try
 timeout = 4                     # for the whole call, all tries and waits
 ejection = {{base = 1, max = 4}}  # time out of the pool, doubled per relapse
-slow_start = {{window = 3}}       # who is back takes up its share by degrees
+slow_start = {{window = 2}}       # who is back takes up its share by degrees
 
 [services.inventory.probe]      # asks each replica how it is
 kind = "http"
@@ -34,6 +40,9 @@ timeout = 0.5
 fast_interval = 0.25            # while a replica is changing
 down_interval = 0.5             # while it is out
 
+[admin]                         # {url}/_balancer
+token = "{token}"
+
 [inbound]
 drain_seconds = 0               # the app ends at once with the demo
 """
@@ -41,7 +50,7 @@ drain_seconds = 0               # the app ends at once with the demo
 _GUNICORN = ("gunicorn", "--config", "python:balancemw.demo.gunicorn_config", "--bind")
 
 SERVERS: Mapping[str, tuple[str, ...]] = {
-    "starlette": ("uvicorn", "balancemw.demo.starlette_app:app", "--log-level", "warning", "--port"),
+    "starlette": ("balancemw.demo.starlette_server",),
     "flask": (*_GUNICORN[:1], "balancemw.demo.flask_app:app", *_GUNICORN[1:]),
     "django": (*_GUNICORN[:1], "balancemw.demo.django_app:application", *_GUNICORN[1:]),
 }
@@ -147,20 +156,23 @@ class Stage:
 
     Attributes:
         orders: the file where replicas note every order they receive.
-        events: the file where the app notes what its balancer tells.
+        failures: the file where the app's workers note every failed try.
         settings: the app's settings, as TOML.
         url: of the app.
+        token: of its admin surface.
         replicas: by name.
     """
 
     def __init__(self, app: str, directory: Path) -> None:
         self.directory = directory
         self.orders = directory / "orders.log"
-        self.events = directory / "events.jsonl"
+        self.failures = directory / "failures.jsonl"
         self.orders.touch()
-        self.events.touch()
+        self.failures.touch()
         self.replicas: dict[str, Replica] = {}
-        self.settings = self.url = ""
+        self.settings = ""
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self.token = secrets.token_hex(12)
         self._app = app
         self._served: Program | None = None
 
@@ -169,16 +181,16 @@ class Stage:
         for name in NAMES:
             self.replicas[name] = Replica(name, self)
         urls = [replica.url for replica in self.replicas.values()]
-        self.settings = SETTINGS.format(nodes=",\n    ".join(map(json.dumps, urls)))
+        nodes = ",\n    ".join(map(json.dumps, urls))
+        self.settings = SETTINGS.format(nodes=nodes, directory=self.directory, url=self.url, token=self.token)
         file = self.directory / "balancemw.toml"
         file.write_text(self.settings)
         env = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
-        env |= {"BALANCEMW_SETTINGS": str(file), record.VARIABLE: str(self.events)}
+        env |= {"BALANCEMW_SETTINGS": str(file), record.VARIABLE: str(self.failures)}
         env |= {"no_proxy": "*", "NO_PROXY": "*"}  # urllib would send calls to 127.0.0.1 through a proxy
-        port = free_port()
-        *command, last = (*SERVERS[self._app], str(port) if self._app == "starlette" else f"127.0.0.1:{port}")
-        self.url = f"http://127.0.0.1:{port}"
-        self._served = Program(("balancemw.demo.attached", *command, last), env, self.directory / "app.log")
+        address = self.url.removeprefix("http://")
+        where = address.rpartition(":")[2] if self._app == "starlette" else address
+        self._served = Program(("balancemw.demo.attached", *SERVERS[self._app], where), env, self.directory / "app.log")
 
     @property
     def serving(self) -> bool:

@@ -10,10 +10,11 @@ from importlib.util import find_spec
 from types import FrameType
 from typing import Protocol
 
+from balancemw.demo.admin import Admin
 from balancemw.demo.load import ORDERS, READS, Load, answering
 from balancemw.demo.outcome import Outcome, gather
 from balancemw.demo.plain import Plain
-from balancemw.demo.processes import Stage, set_stage
+from balancemw.demo.processes import WORKERS, Stage, set_stage
 from balancemw.demo.scene import Scene
 from balancemw.demo.script import play
 
@@ -27,6 +28,9 @@ APPS = {
 START, STORY, LAST = 14.0, 48.0, 5.0
 """Seconds in which the app has to answer, the story to end (both from the beginning), and then the last requests."""
 
+_LAST_WORDS = 1.2
+"""Seconds until all that the workers know of each other, and the journal, has come round."""
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -35,7 +39,7 @@ class View(Protocol):
 
     def begin(self, title: str, stage: Stage) -> None: ...
     async def follow(self, scene: Scene) -> None: ...
-    def end(self, outcome: Outcome) -> None: ...
+    def end(self, outcome: Outcome, scene: Scene) -> None: ...
 
 
 class Stopped(BaseException):
@@ -93,9 +97,10 @@ async def _perform(stage: Stage, view: View, app: str, pace: float) -> bool:
         loop.add_signal_handler(number, stop, number)
     try:
         framework, server, _ = APPS[app]
-        view.begin(f"balancemw demo: {framework} under {server}, 3 replicas, {READS + ORDERS} calls/s", stage)
+        size = f"{WORKERS} workers, 3 replicas, {READS + ORDERS} calls/s"
+        view.begin(f"balancemw demo: {framework} under {server}, {size}", stage)
         await _ready(stage)
-        outcome = await _show(stage, view, began + STORY, pace)
+        outcome, scene = await _show(stage, view, began + STORY, pace)
     except asyncio.CancelledError:
         if caught:
             raise Stopped(caught[0]) from None
@@ -104,7 +109,7 @@ async def _perform(stage: Stage, view: View, app: str, pace: float) -> bool:
         if group.subgroup(BrokenPipeError) is not None:
             raise BrokenPipeError from None
         raise
-    view.end(outcome)
+    view.end(outcome, scene)
     return outcome.held
 
 
@@ -114,7 +119,7 @@ async def _ready(stage: Stage) -> None:
         async with asyncio.timeout(START), asyncio.TaskGroup() as waits:
             for url in urls:
                 waits.create_task(answering(url))
-            app = waits.create_task(answering(f"{stage.url}/demo/status"))
+            app = waits.create_task(answering(f"{stage.url}/stock/sku-0"))
             while not app.done():
                 if not stage.serving:
                     raise TimeoutError
@@ -123,20 +128,20 @@ async def _ready(stage: Stage) -> None:
         raise NotServed(stage.complaints() or f"no answer within {START:g} s") from None
 
 
-async def _show(stage: Stage, view: View, end: float, pace: float) -> Outcome:
+async def _show(stage: Stage, view: View, end: float, pace: float) -> tuple[Outcome, Scene]:
     load = Load(stage.url)
-    scene = Scene(stage, load)
-    async with asyncio.TaskGroup() as tasks:
+    async with Admin(stage) as admin, asyncio.TaskGroup() as tasks:
+        scene = Scene(stage, load, admin)
         followers = [tasks.create_task(scene.watch()), tasks.create_task(view.follow(scene))]
         sending = tasks.create_task(load.run())
         finished = await play(scene, end, pace)
         load.stop()
         await asyncio.wait({sending}, timeout=LAST)
         sending.cancel()
-        await asyncio.sleep(0.5)  # for the last of what the app tells
+        await asyncio.sleep(_LAST_WORDS)
         for follower in followers:
             follower.cancel()
-    return gather(scene, finished)
+    return gather(scene, finished), scene
 
 
 def _view(plain: bool) -> View:

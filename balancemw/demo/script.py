@@ -5,7 +5,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import aiohttp
+
 from balancemw.demo.load import answering
+from balancemw.demo.processes import Replica
 from balancemw.demo.scene import Scene
 
 FAIR = 1 / 3
@@ -14,7 +17,7 @@ FAIR = 1 / 3
 ATTEMPT_TIMEOUT = 1.0
 """Seconds after which the app gives a try up; as in the demo's settings."""
 
-WARM_UP = 3.0
+WARM_UP = 2.5
 """Seconds before the first step."""
 
 
@@ -24,7 +27,8 @@ class Step:
 
     Attributes:
         replica: to whom it happens.
-        what: ``kill``, ``start``, or a mode of `balancemw.demo.replica`.
+        what: ``kill``, ``start``, or a mode of `balancemw.demo.replica`; or what others say of it: an operator's
+            order, ``drain`` or ``up``, and an Alertmanager's ``alert`` and ``resolve``.
         text: the line in the timeline.
         until: the fact that is waited for, see `come_about`.
         patience: seconds for that.
@@ -40,14 +44,20 @@ class Step:
 
 
 STORY = (
-    Step("a", "kill", "a is killed (SIGKILL)", "out", 4.0, 2.5),
+    Step("a", "kill", "a is killed (SIGKILL)", "out", 4.0, 2.0),
     Step("a", "start", "a is started again", "full", 10.0, 0.5),
-    Step("b", "hang", "b hangs: it takes calls and answers none", "out", 5.0, 2.0),
-    Step("b", "ok", "b is well again", "full", 8.0, 0.5),
-    Step("c", "slow", "c takes 20 times as long for every call", "avoided", 4.0, 2.5),
+    Step("c", "slow", "c takes 20 times as long for every call", "found slow", 12.0, 0.5),
     Step("c", "ok", "c is quick again", "none", 0.0, 0.5),
-    Step("a", "fail", "a answers every call with 503 at once, and its health check with 200", "avoided", 4.0, 3.0),
-    Step("a", "ok", "a is well again", "shared", 12.0, 2.0),
+    Step("b", "hang", "b hangs: it takes calls and answers none", "out", 5.0, 1.0),
+    Step("b", "ok", "b is well again", "full", 8.0, 0.5),
+    Step("a", "fail", "a answers every call with 503 at once, and its health check with 200", "avoided", 4.0, 2.0),
+    Step("a", "ok", "a is well again", "shared", 4.0, 0.5),
+    Step("b", "drain", "an operator drains b", "avoided", 3.0, 0.5),
+    Step("b", "up", "the operator is done with b", "shared", 3.0, 0.5),
+    Step(
+        "c", "alert", "Alertmanager says that c tells a stock that is an hour old; it answers well", "avoided", 3.0, 0.5
+    ),
+    Step("c", "resolve", "Alertmanager says that this is over", "shared", 3.0, 0.5),
 )
 
 
@@ -55,7 +65,7 @@ def come_about(fact: str, scene: Scene, replica: str, began: float) -> bool:
     """Whether a fact has come about since the step began.
 
     Facts: ``out`` of the pool; ``full``: back, and at full weight; ``avoided``: in or out, hardly called any more;
-    ``shared``: all replicas are called; ``none``.
+    ``found slow``: the same, and the journal tells of it; ``shared``: all replicas are called; ``none``.
     """
     settled = time.time() - began > 1.0  # shares are taken over that time
     match fact:
@@ -63,6 +73,8 @@ def come_about(fact: str, scene: Scene, replica: str, began: float) -> bool:
             return any(any(scene.told(replica, event, began)) for event in ("ejected", "down"))
         case "full":
             return any(scene.told(replica, "readmitted", began)) and scene.seen[replica].state == "up"
+        case "found slow":
+            return any(scene.told(replica, "weight", began))
         case "avoided":
             return settled and scene.shares(1.0)[replica] < FAIR / 10
         case "shared":
@@ -111,12 +123,12 @@ async def _take(scene: Scene, step: Step, patience: float) -> None:
     await _do(scene, step)
     if step.what == "hang":
         await asyncio.sleep(0.9 * ATTEMPT_TIMEOUT)
-        held = scene.seen[step.replica].in_flight
+        waiting = scene.load.sent - len(scene.load.answers)
         sent = sum(answer.sent > began for answer in scene.load.answers)
-        scene.say("good", f"{step.replica} holds {held} of the calls since then; the other {sent} went elsewhere")
+        scene.say("good", f"of the calls since then {waiting} wait; the other {sent} were answered elsewhere")
     while not (reached := come_about(step.until, scene, step.replica, began)) and time.time() - began < patience:
         await asyncio.sleep(_TICK)
-    if step.until in ("avoided", "shared"):
+    if step.until in ("avoided", "found slow", "shared"):
         scene.say("good" if reached else "note", _shares(scene, step, reached))
 
 
@@ -130,12 +142,37 @@ async def _do(scene: Scene, step: Step) -> None:
         scene.act(step.replica, "listening")
         scene.say("note", f"{step.replica} listens again")
         return
-    scene.doing[step.replica] = step.what
+    scene.doing[step.replica] = _AS.get(step.what, step.what)
     scene.act(step.replica, step.what)
-    if step.what == "kill":
+    if step.what in _SAID:
+        try:
+            await _SAID[step.what](scene, replica)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            scene.say("bad", f"the admin surface does not take it: {error!r}")
+    elif step.what == "kill":
         replica.kill()
     else:
         replica.behave(step.what)
+
+
+async def _drain(scene: Scene, replica: Replica) -> None:
+    await scene.admin.order(replica, "drain", "kernel update")
+
+
+async def _up(scene: Scene, replica: Replica) -> None:
+    await scene.admin.order(replica, "up", "kernel updated")
+
+
+async def _alert(scene: Scene, replica: Replica) -> None:
+    await scene.admin.alert(replica, firing=True)
+
+
+async def _resolve(scene: Scene, replica: Replica) -> None:
+    await scene.admin.alert(replica, firing=False)
+
+
+_SAID = {"drain": _drain, "up": _up, "alert": _alert, "resolve": _resolve}
+_AS = {"up": "ok", "resolve": "ok"}
 
 
 def _shares(scene: Scene, step: Step, reached: bool) -> str:
@@ -144,7 +181,10 @@ def _shares(scene: Scene, step: Step, reached: bool) -> str:
     if step.until == "shared":
         if reached:
             return f"all share the calls again: {', '.join(f'{name} {share:.0%}' for name, share in shares.items())}"
-        return f"{now}: nothing is held against it, but it was hardly called of late, and its past fades slowly"
+        least = min(shares, key=lambda name: shares[name])
+        return (
+            f"{least} gets only {shares[least]:.0%} of the calls now: it was hardly called of late, and its past fades"
+        )
     if not reached:
         return now
     stays = "; being slow is no fault, so it stays in the pool" if step.what == "slow" else ""

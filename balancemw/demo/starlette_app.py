@@ -1,4 +1,4 @@
-"""The demo's app for Starlette: ``uvicorn balancemw.demo.starlette_app:app``."""
+"""The demo's app for Starlette: ``uvicorn balancemw.demo.starlette_app:app``, as `starlette_server` runs it."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -41,10 +41,6 @@ async def order(request: Request) -> JSONResponse:
         return JSONResponse({"error": f"{type(error).__name__}: {error}"}, 502)
 
 
-async def status(request: Request) -> JSONResponse:
-    return JSONResponse(request.state.balancer.status())
-
-
 @asynccontextmanager
 async def lifespan(_: Starlette) -> AsyncGenerator[dict[str, Any], None]:
     async with aiohttp.ClientSession() as session:
@@ -58,7 +54,6 @@ app = Starlette(
     routes=[
         Route("/stock/{sku}", show_stock),
         Route("/orders/{number}", order, methods=["POST"]),
-        Route("/demo/status", status),
     ],
     middleware=[Middleware(BalanceMiddleware, balancer=balancer)],
     lifespan=lifespan,

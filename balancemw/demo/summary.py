@@ -23,6 +23,8 @@ def figures(outcome: Outcome) -> list[tuple[str, str]]:
             "a failing",
             f"got {_calls(outcome.failing_got)} while it failed; a third would have been {outcome.failing_fair:.0f}",
         ),
+        ("b drained", _without("the operator's order", outcome.drained_after, outcome.drained_back)),
+        ("c alerted", _without("the webhook", outcome.alerted_after, outcome.alerted_back)),
     ]
 
 
@@ -73,9 +75,8 @@ def _orders(outcome: Outcome) -> str:
 def _retries(outcome: Outcome) -> str:
     calls = outcome.reads + outcome.orders
     share = f" ({outcome.retries / calls:.1%} of the calls)" if calls else ""
-    return (
-        f"{outcome.retries}{share}; the budget allows {outcome.allowed:,.0f}; {outcome.refused} refused for want of it"
-    )
+    times = f"{outcome.exhausted} times" if outcome.exhausted else "never"
+    return f"{outcome.retries}{share}; the budget allows {outcome.allowed:,.0f}, and was {times} exhausted"
 
 
 def _kill(outcome: Outcome) -> str:
@@ -92,6 +93,13 @@ def _kill(outcome: Outcome) -> str:
 def _hang(outcome: Outcome) -> str:
     share = f"{outcome.held_share:.0%} of all; a third would be its fair share"
     return f"held {_calls(outcome.held_up)} up before its first timeout, {share}"
+
+
+def _without(word: str, last: float | None, back: float | None) -> str:
+    if last is None:
+        return "not shown"
+    again = "no call since" if back is None else f"the next one {_duration(back)} after it was taken back"
+    return f"got its last call {_duration(last)} after {word}; {again}"
 
 
 def _calls(number: int) -> str:

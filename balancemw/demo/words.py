@@ -5,7 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-DOING = {"ok": "well", "kill": "killed", "hang": "hangs", "slow": "20 × slower", "fail": "fails: 503"}
+DOING = {
+    "ok": "well",
+    "kill": "killed",
+    "hang": "hangs",
+    "slow": "20 × slower",
+    "fail": "fails: 503",
+    "drain": "drained",
+    "alert": "stale data",
+}
 """What is being done to a replica."""
 
 _AVOIDED = 0.03
@@ -17,6 +25,15 @@ _FAILING = {
     "timeout": "answers nothing",
     "reset": "breaks connections off",
     "protocol": "answers nonsense",
+}
+
+_SAID = {
+    ("weight", "traffic"): ("bad", "{} is slow, and stays in the pool with less to do"),
+    ("cleared", "traffic"): ("good", "{} is as quick as its peers"),
+    ("drain", "operator"): ("bad", "{} takes no new calls, by an operator's order"),
+    ("up", "operator"): ("good", "{} takes up its share by degrees, by an operator's order"),
+    ("down", "alert"): ("bad", "{} is out of the pool, for an alert"),
+    ("cleared", "alert"): ("good", "{} takes up its share by degrees, as the alert is resolved"),
 }
 
 _EJECTION = re.compile(r"(?P<why>.*?) \((?P<fault>.*)\); out for (?P<seconds>[0-9.]+) s")
@@ -56,7 +73,8 @@ def telling(event: Mapping[str, Any], name: str | None) -> tuple[str, str]:
         return "good", f"{name} is back in the pool, and takes up its share by degrees ({reason})"
     if what == "cleared" and source == "probe":
         return "note", f"{name} passes its health check again"
-    return "note", f"{name}: {what} by {source}: {reason}"
+    tone, words = _SAID.get((what, source), ("note", f"{{}}: {what} by {source}"))
+    return tone, f"{words.format(name)}: {reason}"
 
 
 def failing(fault: str | None, reason: str) -> str:
@@ -94,7 +112,7 @@ def _down(name: str, fault: str | None, reason: str) -> str:
     return f"{name} fails {times}({failing(fault, found['why'])}): out of the pool"
 
 
-def standing(state: str, left: float | None, weight: float, share: float) -> tuple[str, str]:
+def standing(state: str, left: float | None, weight: float, share: float, by: str = "probe") -> tuple[str, str]:
     """Tone and words for a state of a replica's.
 
     Args:
@@ -102,6 +120,7 @@ def standing(state: str, left: float | None, weight: float, share: float) -> tup
         left: seconds until its time out is over, if it has one.
         weight: the share of its full weight in force, 0..1.
         share: its share of the latest answers, 0..1.
+        by: who has taken it out.
     """
     if state == "up":
         return ("good", "in") if share > _AVOIDED else ("note", "in, but avoided")
@@ -111,7 +130,7 @@ def standing(state: str, left: float | None, weight: float, share: float) -> tup
         return "bad", f"out, {left:.1f} s more" if left is not None and left > 0 else "out, to be checked"
     return {
         "trial": ("note", "on trial"),
-        "down": ("bad", "out, check fails"),
+        "down": ("bad", "out, check fails" if by == "probe" else f"out, {by}"),
         "resting": ("note", "rests"),
         "draining": ("note", "drains"),
     }[state]

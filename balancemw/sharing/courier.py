@@ -16,7 +16,11 @@ _PACE = 0.5  # seconds between heartbeats, and between renewals of a lease
 _SHOWN = 1000  # entries of the journal that are kept in memory
 _AT_ONCE = 200  # entries added to it in one go
 
-_SAID_BY_ONE: Mapping[str, float] = {"expired": 5, "fail_open": 5, "fail_open_ended": 5, "added": 60, "removed": 60}
+_SAID_BY_ONE: Mapping[str, float] = {
+    **dict.fromkeys(("expired", "fail_open", "fail_open_ended"), 5.0),
+    **dict.fromkeys(("added", "removed"), 60.0),
+    **dict.fromkeys(("ejected", "resting"), 0.5),  # by many at once, before the first could tell the others
+}
 """Events that every worker sees for itself, and the seconds within which one of them tells for all."""
 
 

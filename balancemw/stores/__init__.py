@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from threading import Event as Wake
 from typing import Protocol
 
-from balancemw.events import Event
+from balancemw.journal import Event
 from balancemw.stores.claim import Claim
 
 __all__ = ["Claim", "Cursor", "Page", "Store", "StoreError", "StoreReplaced", "open_store"]

@@ -10,7 +10,7 @@ from balancemw.health import COMMANDS, KINDS, LEAST_WEIGHT, MOST_WEIGHT, Mark
 Key = tuple[str, str, str]
 """Service, url of the node (``""``: all of it), source. For alerts: ``""``, fingerprint, ``"alert"``."""
 
-_TRAFFIC = ("ejected", "resting", "down")
+_TRAFFIC = ("ejected", "resting", "down", "weight")
 _LONGEST = 1000  # characters of a reason
 _HIGHEST = 64  # relapses beyond which no time out grows
 

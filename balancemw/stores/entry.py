@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from balancemw.events import Event
+from balancemw.journal import Event
 
 _LONGEST = 2000  # characters of a reason
 _MOST = 4000  # characters of evidence

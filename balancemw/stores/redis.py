@@ -12,7 +12,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from balancemw.events import Event
+from balancemw.journal import Event
 from balancemw.stores import FORGOTTEN, KEPT, PATIENCE, Claim, Cursor, Page, StoreError, scripts
 from balancemw.stores.claim import Key, read_claim
 from balancemw.stores.entry import entry_text, read_entry

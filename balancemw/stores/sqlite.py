@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from threading import Event as Wake
 from uuid import uuid4
 
-from balancemw.events import Event
+from balancemw.journal import Event
 from balancemw.stores import FORGOTTEN, KEPT, Claim, Cursor, Page, StoreError, StoreReplaced
 from balancemw.stores.claim import Key, read_claim
 from balancemw.stores.entry import entry_text, read_entry

@@ -86,6 +86,14 @@ class TestMarks:
         assert [member.pool.roster.find("n0:80").record.level for member in crew] == [2, 2]
         assert out_at(crew[0]).reason == out_at(crew[1]).reason
 
+    def test_a_node_that_one_finds_slow_gets_less_from_all(self):
+        crew = Crew(3)
+        slow = Mark("traffic", "weight", "it is slow", crew.clock(), weight=0.6)
+        crew[0].pool.mark(crew[0].pool.roster.find("n0:80"), slow, crew.clock())
+        crew.meet()
+        assert all(member.marks() == {("n0", "traffic"): ("weight", "it is slow", None, 0.6)} for member in crew)
+        assert [member.pool.roster.find("n0:80").eased for member in crew] == [0.6] * 3
+
     def test_a_probes_mark_means_nothing_to_those_who_do_not_check(self):
         crew = Crew(2)
         checking = Member("w9", crew.depot, crew.clock, 3, probe=PROBE)
