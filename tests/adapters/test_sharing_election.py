@@ -36,8 +36,7 @@ def test_one_of_four_checks(state: str, three: list[Replica]):
         all_say(workers, three[1], "down")
         three[1].restart()
         all_say(workers, three[1], "up")
-        (told,) = [each for each in workers[0].ask("events") if each[1] == "readmitted"]
-        assert told[3] == "probe"
+        eventually(lambda: [each[3] for each in workers[0].ask("events") if each[1] == "readmitted"] == ["probe"])
 
 
 def test_when_it_is_killed_another_takes_over(state: str, three: list[Replica]):

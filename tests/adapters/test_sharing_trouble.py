@@ -44,6 +44,10 @@ def check_all_agree(workers: Sequence[Worker], three: Sequence[Replica]) -> None
         all_say(workers, three[2], "up")
 
 
+def _numbers(worker: Worker) -> list[int]:
+    return [each[0] for each in worker.ask("events")]
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "state.db"
@@ -54,6 +58,7 @@ class TestFile:
         with crew(3, settings_for(urls(three), f"sqlite:///{path}")) as workers, no_call_suffers(workers):
             workers[0].ask("mark", name(three[0]), "drain", reason="one")
             all_say(workers, three[0], "draining")
+            eventually(lambda: workers[1].ask("events"))
             last = workers[1].ask("events")[-1][0]
             path.unlink()
             workers[1].ask("mark", name(three[1]), "drain", reason="two")
@@ -112,7 +117,7 @@ class TestFile:
             leader(workers)
             check_all_agree(workers, three)
             for worker in workers:  # once each
-                assert len(heard(worker, "store_lost")) == len(workers)
+                eventually(lambda worker=worker: len(heard(worker, "store_lost")) == len(workers))
 
     def test_never_there(self, tmp_path: Path, three: list[Replica]):
         state = f"sqlite:///{tmp_path}/missing/state.db"
@@ -128,7 +133,7 @@ class TestFile:
                 assert worker.ask("call") == [None]
             (tmp_path / "missing").mkdir()
             eventually(lambda: heard(worker, "store_back"))
-            assert [each[0] for each in worker.ask("events")] == list(range(1, len(worker.ask("events")) + 1))
+            eventually(lambda: _numbers(worker) == list(range(1, len(_numbers(worker)) + 1)))
         finally:
             worker.kill()
 
