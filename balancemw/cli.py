@@ -82,8 +82,9 @@ def _count(number: int, thing: str) -> str:
 
 def _describe_demo(demo: argparse.ArgumentParser) -> None:
     demo.description = (
-        "Start three replicas and an app, send it load, kill one replica, make others hang, slow down and fail, "
-        "bring them back, and show it as it happens. Ends by itself within a minute."
+        "Start three replicas and an app of four workers, send it load, kill one replica, make others hang, slow down "
+        "and fail, drain one, raise an alert about one, bring them back, and show it as it happens, and in the end the "
+        "app's journal. Ends by itself within a minute."
     )
     demo.epilog = "Exit status: 0 only when no caller of an idempotent function saw an error."
     demo.add_argument("--app", choices=("starlette", "flask", "django"), default="starlette", help="default: starlette")

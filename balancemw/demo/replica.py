@@ -16,7 +16,7 @@ from aiohttp import web
 WORK = (0.002, 0.006)
 """Seconds that a request takes, from and to."""
 
-SLOWNESS = 20
+SLOWNESS = 30
 """How many times as long it takes in mode ``slow``."""
 
 MODES = ("ok", "hang", "slow", "fail")

@@ -46,11 +46,11 @@ class Step:
 STORY = (
     Step("a", "kill", "a is killed (SIGKILL)", "out", 4.0, 2.0),
     Step("a", "start", "a is started again", "full", 10.0, 0.5),
-    Step("c", "slow", "c takes 20 times as long for every call", "found slow", 12.0, 0.5),
+    Step("c", "slow", "c takes 30 times as long for every call", "found slow", 13.0, 0.5),
     Step("c", "ok", "c is quick again", "none", 0.0, 0.5),
     Step("b", "hang", "b hangs: it takes calls and answers none", "out", 5.0, 1.0),
     Step("b", "ok", "b is well again", "full", 8.0, 0.5),
-    Step("a", "fail", "a answers every call with 503 at once, and its health check with 200", "avoided", 4.0, 2.0),
+    Step("a", "fail", "a answers every call with 503 at once, and its health check with 200", "put out", 8.0, 0.3),
     Step("a", "ok", "a is well again", "shared", 4.0, 0.5),
     Step("b", "drain", "an operator drains b", "avoided", 3.0, 0.5),
     Step("b", "up", "the operator is done with b", "shared", 3.0, 0.5),
@@ -65,7 +65,8 @@ def come_about(fact: str, scene: Scene, replica: str, began: float) -> bool:
     """Whether a fact has come about since the step began.
 
     Facts: ``out`` of the pool; ``full``: back, and at full weight; ``avoided``: in or out, hardly called any more;
-    ``found slow``: the same, and the journal tells of it; ``shared``: all replicas are called; ``none``.
+    ``put out``: ejected for how its calls end; ``found slow``: given less for how long they take; ``shared``: all
+    replicas are called; ``none``.
     """
     settled = time.time() - began > 1.0  # shares are taken over that time
     match fact:
@@ -73,6 +74,8 @@ def come_about(fact: str, scene: Scene, replica: str, began: float) -> bool:
             return any(any(scene.told(replica, event, began)) for event in ("ejected", "down"))
         case "full":
             return any(scene.told(replica, "readmitted", began)) and scene.seen[replica].state == "up"
+        case "put out":
+            return any(scene.told(replica, "ejected", began))
         case "found slow":
             return any(scene.told(replica, "weight", began))
         case "avoided":
@@ -128,7 +131,7 @@ async def _take(scene: Scene, step: Step, patience: float) -> None:
         scene.say("good", f"of the calls since then {waiting} wait; the other {sent} were answered elsewhere")
     while not (reached := come_about(step.until, scene, step.replica, began)) and time.time() - began < patience:
         await asyncio.sleep(_TICK)
-    if step.until in ("avoided", "found slow", "shared"):
+    if step.until in ("avoided", "put out", "found slow", "shared"):
         scene.say("good" if reached else "note", _shares(scene, step, reached))
 
 

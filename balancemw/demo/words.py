@@ -9,7 +9,7 @@ DOING = {
     "ok": "well",
     "kill": "killed",
     "hang": "hangs",
-    "slow": "20 × slower",
+    "slow": "30 × slower",
     "fail": "fails: 503",
     "drain": "drained",
     "alert": "stale data",

@@ -16,16 +16,16 @@ _PACE = 0.5  # seconds between heartbeats, and between renewals of a lease
 _SHOWN = 1000  # entries of the journal that are kept in memory
 _AT_ONCE = 200  # entries added to it in one go
 
-_SAID_BY_ONE: Mapping[str, float] = {
-    **dict.fromkeys(("expired", "fail_open", "fail_open_ended"), 5.0),
-    **dict.fromkeys(("added", "removed"), 60.0),
-    **dict.fromkeys(("ejected", "resting"), 0.5),  # by many at once, before the first could tell the others
-}
+_SEEN_BY_ALL: Mapping[str, float] = {"expired": 5, "fail_open": 5, "fail_open_ended": 5, "added": 60, "removed": 60}
 """Events that every worker sees for itself, and the seconds within which one of them tells for all."""
 
-
-_DERIVED: dict[str, float] = dict.fromkeys(("down", "drain", "weight", "cleared", "expired", "held_back", "noted"), 5.0)
-"""The same of alerts: each worker derives for itself what follows from them."""
+_SAID_BY_ONE: Mapping[str, Mapping[str, float]] = {
+    # Each worker derives for itself what follows from alerts.
+    "alert": dict.fromkeys(("down", "drain", "weight", "cleared", "expired", "held_back", "noted"), 5.0),
+    # Many come to the same verdict at once, before the first could tell the others.
+    "traffic": {**_SEEN_BY_ALL, **dict.fromkeys(("ejected", "resting", "weight", "cleared"), 0.5)},
+}
+"""The same by source, where it is not the same for all sources."""
 
 
 class Courier:
@@ -181,7 +181,7 @@ class Courier:
         waiting = self._journal.waiting
         while waiting:
             event = waiting[0]
-            seconds = (_DERIVED if event.source == "alert" else _SAID_BY_ONE).get(event.event)
+            seconds = _SAID_BY_ONE.get(event.source, _SEEN_BY_ALL).get(event.event)
             said = f"said:{event.event}:{event.service}:{event.node}:{event.source}"
             if seconds is None or store.hold(said, self.worker, seconds):
                 self._journal.posting.append((next(self._numbers), event))
