@@ -4,11 +4,11 @@ An adapter only translates. It asks `services` whether a host is one, makes an `
 the node of each try that `begin` gives, and says how that went: `fail` and `replace` answer whether there is another
 try, `end` or `break_off` says that the body of the answer has been read, or has not come to its end.
 
-What has its whole answer at the first try needs no `Exchange`: a `Try`, given back to its pool, is enough.
+A first try that is answered well needs no `Exchange`: a `Try`, given back to its pool, is enough, or a `Reading`, as
+long as its answer is being read.
 """
 
 from collections.abc import Mapping
-from functools import partial
 from math import inf
 
 from balancemw.balancer import Balancer
@@ -20,6 +20,8 @@ from balancemw.inbound import ATTEMPT_COUNT
 from balancemw.node import Node
 from balancemw.notice import listen
 from balancemw.opening import wait_for_nodes, wait_for_nodes_async
+from balancemw.pool import Pool
+from balancemw.reading import Reading
 from balancemw.routes import ANY
 from balancemw.service import Service, Wishes
 
@@ -40,15 +42,16 @@ class Destination:
         name: of the service.
         by_node: whether a replica is called by its own name rather than by the service's.
         once, repeatable: on which terms a request is sent, if doing it twice may do harm and if not.
+        good: the statuses of responses that are certainly no failure, which is all that most need to be asked.
     """
 
-    __slots__ = ("_statuses", "by_node", "name", "once", "repeatable")
+    __slots__ = ("by_node", "good", "name", "once", "repeatable")
 
     def __init__(self, service: Service) -> None:
         settings = service.pool.settings
         self.name = service.name
         self.by_node = settings.host_header == "node"
-        self._statuses = settings.retry.statuses
+        self.good = frozenset(range(400)) - frozenset(settings.retry.statuses)
         self.once = service.terms(Wishes(idempotent=False))
         self.repeatable = service.terms(Wishes(idempotent=True))
 
@@ -57,8 +60,8 @@ class Destination:
         return self.repeatable if method in IDEMPOTENT or idempotency_key else self.once
 
     def accepts(self, status: int) -> bool:
-        """Whether a response of this status is certainly no failure, which is all that most need to be asked."""
-        return status < 400 and status not in self._statuses
+        """Whether a response of this status is certainly no failure."""
+        return status in self.good
 
     def host_of(self, node: Node) -> str:
         """The name by which a replica is called, which its certificate must be for."""
@@ -108,7 +111,7 @@ def route_of(path: str) -> str:
     return path.split("?", 1)[0].split("/", 2)[1] if path.startswith("/") else ANY
 
 
-class Exchange:
+class Exchange(Reading):
     """One request, and its tries until there is an answer. Not shared between threads or tasks, but for its end.
 
     Args:
@@ -126,13 +129,8 @@ class Exchange:
     __slots__ = (
         "_call",
         "_destination",
-        "_head_at",
         "_key",
-        "_open",
         "_outer",
-        "_reading",
-        "_route",
-        "_streaming",
         "_terms",
         "attempt",
         "number",
@@ -149,16 +147,13 @@ class Exchange:
         *,
         route: str = ANY,
     ) -> None:
+        super().__init__(terms.pool, None, route)
         self.number = 0
-        self._route = route
         self._destination = destination
         self._terms = terms
         self._key = key
         self._outer = BOUND.get()
         self._call: Call | None = None
-        self._open: list[Try] = []  # the try to be given back, if it has not been: taken out by whoever is first
-        self._streaming = self._reading = False
-        self._head_at: float | None = None  # of an answer that is long
         if attempt is not None:
             self._start(attempt)
 
@@ -239,6 +234,10 @@ class Exchange:
             return None
         return classify(response, None, statuses=self._terms.pool.settings.retry.statuses)
 
+    def hand_over(self) -> tuple[Pool, Try, str]:
+        """The try whose answer is to be read, as `Reading` takes it, for another one to end."""
+        return self._pool, self._take(), self._route
+
     def replace(self, response: object, fault: Fault, *, again: bool) -> float | None:
         """The response failed by `fault`; returns the seconds until the next try, or None: it is the answer to give.
 
@@ -256,58 +255,6 @@ class Exchange:
         """Wait until the next try of a sync request."""
         if seconds:
             self._terms.sleep(seconds)
-
-    def read_on(self, *, long: bool = False) -> None:
-        """The head of the answer is there, and its body is being read: the call does not wait for the node any more.
-
-        `long`: the body is known to be so long that the time it takes to be read says little of the node, which is
-        then judged by the time to the head alone.
-        """
-        if not self._open:  # it has been judged: a failure that is the answer all the same
-            return
-        attempt = self._open[0]
-        self._reading = True
-        if long:
-            self._head_at = attempt.clock()
-        self._terms.pool.read_on(attempt.peer, attempt.started)
-
-    def stream(self) -> None:
-        """The answer has no end of its own, as an event stream or an upgraded connection: it is judged by its head."""
-        if not self._open:  # it has been judged: a failure that is the answer all the same
-            return
-        attempt = self._open[0]
-        self._streaming = True
-        self._terms.pool.answered(attempt.peer, attempt.started, attempt.clock())
-
-    def end(self) -> None:
-        """The body of the answer has been read, or its reader had enough. May be told twice, and from any thread."""
-        if self._open:
-            self._finish(self._open.pop(), None)
-
-    def break_off(self, error: BaseException) -> None:
-        """The body of the answer did not come to its end. May be told twice, and from any thread."""
-        if self._open:
-            self._finish(self._open.pop(), error)
-
-    def abandon(self, error: BaseException | None = None) -> None:
-        """As `end`, or `break_off`, from where the garbage collector may be at work: inside of the pool's lock even."""
-        if self._open:
-            attempt = self._open.pop()
-            self._terms.pool.later(partial(self._finish, attempt, error, attempt.clock()))
-
-    def _finish(self, attempt: Try, error: BaseException | None, now: float | None = None) -> None:
-        pool = self._terms.pool
-        if self._streaming:
-            pool.hang_up(attempt.peer)
-            return
-        if self._reading:
-            pool.read_out(attempt.peer, attempt.started)
-        now = attempt.clock() if now is None else now
-        if error is None:
-            pool.succeed(attempt.peer, attempt.started, self._head_at or now, self._route)
-        else:
-            fault = classify(None, error) or Fault(Kind.APPLICATION)
-            pool.fail(attempt.peer, attempt.started, now, fault, self._route)
 
     def _take(self) -> Try:
         return self._open.pop()

@@ -17,11 +17,11 @@ Clock = Callable[[], float]
 class Watch:
     """One attempt of one task, to be cancelled at `until`."""
 
-    __slots__ = ("_cancelling", "_expired", "_task", "_watches", "until")
+    __slots__ = ("_cancelling", "_expired", "_open", "_task", "until")
 
-    def __init__(self, watches: "_Watches", task: "asyncio.Task[Any]", until: float) -> None:
+    def __init__(self, open: "set[Watch]", task: "asyncio.Task[Any]", until: float) -> None:
         self.until = until
-        self._watches = watches
+        self._open = open
         self._task = task
         self._cancelling = task.cancelling()
         self._expired = False
@@ -33,7 +33,7 @@ class Watch:
 
     def end(self, error: BaseException | None = None) -> bool:
         """The attempt is over, with `error`; returns whether that error is nothing but this timeout."""
-        self._watches.open.discard(self)
+        self._open.discard(self)
         if not self._expired:
             return False
         return self._task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError)
@@ -42,27 +42,22 @@ class Watch:
 class _Watches:
     """The watches of one event loop."""
 
-    __slots__ = ("_due", "_timer", "loop", "open")
+    __slots__ = ("_timer", "due", "loop", "open")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.open: set[Watch] = set()
-        self._due = inf
+        self.due = inf
         self._timer: asyncio.TimerHandle | None = None
 
     def set_timer(self, until: float, clock: Clock) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._due = until
+        self.due = until
         self._timer = self.loop.call_later(max(0.0, until - clock()), self._fire, clock)
 
-    def add(self, watch: Watch, clock: Clock) -> None:
-        self.open.add(watch)
-        if watch.until < self._due:
-            self.set_timer(watch.until, clock)
-
     def _fire(self, clock: Clock) -> None:
-        due, self._due, self._timer = self._due, inf, None
+        due, self.due, self._timer = self.due, inf, None
         for watch in [watch for watch in self.open if watch.until <= due]:
             self.open.discard(watch)
             watch.expire()
@@ -91,6 +86,8 @@ def watch(until: float, clock: Clock) -> Watch | None:
     loop = task.get_loop()
     if watches is None or watches.loop is not loop:
         watches = _current.watches = _Watches(loop)
-    watch = Watch(watches, task, until)
-    watches.add(watch, clock)
+    watch = Watch(watches.open, task, until)
+    watches.open.add(watch)
+    if until < watches.due:
+        watches.set_timer(until, clock)
     return watch

@@ -4,20 +4,23 @@ from collections.abc import Callable
 from math import inf
 
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+from multidict import istr
 
 from balancemw import BalanceError, Balancer
 from balancemw.call import Try, leave
 from balancemw.context import BOUND
 from balancemw.exchange import IDEMPOTENT, Exchange, in_dialect, route_of, services
-from balancemw.notice import listen
 from balancemw.opening import wait_for_nodes_async
-from balancemw.presence import STATE
+from balancemw.presence import STATE as _STATE
+from balancemw.reading import Reading
 from balancemw.routes import ANY
 from balancemw.timeouts import watch
 from balancemw_aiohttp.address import Address, direct
 from balancemw_aiohttp.body import is_short
 from balancemw_aiohttp.errors import NoNode, TooLate
-from balancemw_aiohttp.sending import Sending
+from balancemw_aiohttp.sending import Sending, follow
+
+STATE = istr(_STATE)
 
 Key = Callable[[ClientRequest], str | None]
 
@@ -58,9 +61,10 @@ class Balance:
         if terms.pool.awaited:
             terms = await wait_for_nodes_async(terms)
         key = None if self._key is None else self._key(request)
+        body = request.body
         try:
             # What every request pays for is here, and the rest in `Sending`.
-            if destination.by_node or request.proxy is not None or not is_short(request.body):
+            if (body and not is_short(body)) or destination.by_node or request.proxy is not None:
                 exchange = Exchange(destination, terms, key, route=route_of(url.raw_path))
                 return await Sending(handler, exchange, Address(request, url, destination)).send()
             attempt = Try(terms, key)
@@ -76,11 +80,12 @@ class Balance:
             BOUND.reset(token)
             if timer is not None:
                 timer.end()
-            if response.connection is None and destination.accepts(response.status):  # all of it is here
-                if STATE in response.headers:
-                    listen(terms.pool, attempt.peer, response, attempt.clock)
+            if response.status in destination.good and STATE not in response.headers:
                 route = route_of(url.raw_path) if attempt.peer.watched else ANY
-                terms.pool.succeed(attempt.peer, attempt.started, attempt.clock(), route)
+                if response.connection is None:  # all of it is here
+                    terms.pool.succeed(attempt.peer, attempt.started, attempt.clock(), route)
+                else:
+                    follow(response, Reading(terms.pool, attempt, route))
                 return response
             exchange = Exchange(destination, terms, key, attempt, route=route_of(url.raw_path))
             return await Sending(handler, exchange, Address(request, url, destination)).take(response)

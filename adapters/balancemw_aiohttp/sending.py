@@ -10,6 +10,7 @@ from balancemw.call import leave
 from balancemw.context import BOUND
 from balancemw.exchange import SMALL_BODY, Exchange
 from balancemw.fault import Fault, Kind
+from balancemw.reading import Reading
 from balancemw.timeouts import Watch, watch
 from balancemw_aiohttp.address import Address
 from balancemw_aiohttp.body import Body
@@ -98,7 +99,7 @@ class Sending:
         """Whether `response` is the answer to give; if not, it is given back, and the next try is due."""
         fault = self._exchange.refuse(response, response.status)
         if fault is None:
-            _follow(response, self._exchange)
+            follow(response, self._exchange)
             return True
         wait = self._exchange.replace(response, fault, again=self._body.resendable)
         if wait is None:
@@ -119,23 +120,23 @@ class Sending:
         await self._request.close()
 
 
-def _follow(response: ClientResponse, exchange: Exchange) -> None:
-    """Let the exchange end with the response's body."""
+def follow(response: ClientResponse, reading: Reading) -> None:
+    """Let the try end with the response's body."""
     connection = response.connection
     if connection is None:  # all of it is here
-        exchange.end()
+        reading.end()
         return
     if response.status == 101 or response.headers.get("Content-Type", "").startswith("text/event-stream"):
-        exchange.stream()
+        reading.stream()
     else:
-        exchange.read_on(long=(response.content_length or 0) > SMALL_BODY)
+        reading.read_on(long=(response.content_length or 0) > SMALL_BODY)
 
     content = response.content  # not the response, which is to go when nobody holds it any more
 
     def ended() -> None:
         error = content.exception()
         closed = type(error) is aiohttp.ClientConnectionError  # by its reader
-        exchange.abandon(None if closed else error)
+        reading.abandon(None if closed else error)
 
     connection.add_callback(ended)
 

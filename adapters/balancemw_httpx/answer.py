@@ -5,8 +5,11 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from typing import Any
 
+from balancemw.call import Try
 from balancemw.context import Bound
-from balancemw.exchange import SMALL_BODY, Exchange
+from balancemw.exchange import SMALL_BODY
+from balancemw.pool import Pool
+from balancemw.reading import Reading
 from balancemw_httpx.libraries import AsyncByteStream, SyncByteStream
 from balancemw_httpx.timeouts import Timeouts
 from balancemw_httpx.upload import close
@@ -14,46 +17,50 @@ from balancemw_httpx.upload import close
 _PATIENCE = 1.0  # seconds to read the rest of a response that another one replaces
 
 
-class _Ending:
-    """The body of an answer, and the exchange that ends with it.
+class _Body(Reading):
+    """The body of an answer, with which the try ends.
 
     Args:
         stream: the body as it comes.
-        exchange: to be told.
+        pool, attempt, route: as for `Reading`.
     """
 
-    def __init__(self, stream: Any, exchange: Exchange) -> None:
-        self._stream = stream
-        self._exchange = exchange
+    __slots__ = ("_stream",)
 
-    def _break_off(self, error: BaseException) -> None:
+    def __init__(self, stream: Any, pool: Pool, attempt: Try, route: str) -> None:
+        super().__init__(pool, attempt, route)
+        self._stream = stream
+
+    def _fail(self, error: BaseException) -> None:
         if not isinstance(error, GeneratorExit):  # its reader had enough, and closes it
-            self._exchange.break_off(error)
+            self.break_off(error)
 
     def __del__(self) -> None:
-        self._exchange.abandon()
+        if self._open:
+            self.abandon()
 
 
-class Answer(_Ending, SyncByteStream):
+class Answer(_Body, SyncByteStream):
     """A body that is read without ``await``."""
 
     def __iter__(self) -> Iterator[bytes]:
         try:
             yield from self._stream
         except BaseException as error:
-            self._break_off(error)
+            self._fail(error)
             raise
-        self._exchange.end()
+        self.end()
 
     def close(self) -> None:
         """Its reader had all of it, or enough."""
         try:
             self._stream.close()
         finally:
-            self._exchange.end()
+            if self._open:
+                self.end()
 
 
-class AsyncAnswer(_Ending, AsyncByteStream):
+class AsyncAnswer(_Body, AsyncByteStream):
     """A body that is read with ``await``."""
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -62,17 +69,18 @@ class AsyncAnswer(_Ending, AsyncByteStream):
             async for part in parts:
                 yield part
         except BaseException as error:
-            self._break_off(error)
+            self._fail(error)
             await close(parts)
             raise
-        self._exchange.end()
+        self.end()
 
     async def aclose(self) -> None:
         """Its reader had all of it, or enough."""
         try:
             await self._stream.aclose()
         finally:
-            self._exchange.end()
+            if self._open:
+                self.end()
 
 
 class _Rest:

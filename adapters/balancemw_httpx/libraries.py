@@ -9,6 +9,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, overload
 
+from balancemw_httpx.outgoing import Origin, outgoing
+
 NAMES = ("httpx2", "httpx")
 
 
@@ -33,15 +35,14 @@ class Library:
     def __init__(self, module: ModuleType) -> None:
         self.module: Any = module
         self.request: Any = module.Request
-        self.headers: Any = module.Headers
         self.byte_stream: Any = module.ByteStream
         self.read_timeout: Any = module.ReadTimeout
         self.pool_timeout: Any = module.PoolTimeout
-        self.at: Callable[[str, bytes], Any] = lru_cache(maxsize=1024)(self._at)
+        self.outgoing = outgoing(module)
+        self.origin: Callable[[str], Origin] = lru_cache(maxsize=1024)(self._origin)
 
-    def _at(self, node: str, target: bytes) -> Any:
-        """The url of `target`, a path with its query, at the url of a node; the path remains as it is."""
-        return self.module.URL(node + target.decode("ascii"))
+    def _origin(self, node: str) -> Origin:
+        return Origin(self.module.URL(node))
 
 
 LIBRARIES = tuple(Library(module) for module in _installed())

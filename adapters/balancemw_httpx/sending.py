@@ -3,12 +3,15 @@
 from math import inf
 from typing import Any
 
-from balancemw.call import Try
-from balancemw.exchange import IDEMPOTENT, TIMEOUT_MS, Destination, Exchange, route_of
+from balancemw.call import Terms, Try
+from balancemw.exchange import Destination, Exchange, route_of
 from balancemw.fault import Fault, Kind
+from balancemw.presence import STATE
+from balancemw.routes import ANY
 from balancemw.timeouts import Watch, watch
 from balancemw_httpx.answer import Answer, AsyncAnswer
 from balancemw_httpx.libraries import Library
+from balancemw_httpx.outgoing import told
 from balancemw_httpx.timeouts import Timeouts
 from balancemw_httpx.upload import Upload, is_short
 
@@ -21,89 +24,143 @@ _NEARLY = 0.02  # seconds that a timeout of theirs may come before the time is u
 
 _SHORT = 5  # digits of a Content-Length up to which a body is read in no time
 
+_STATE, _EVENTS = STATE.encode(), b"text/event-stream"
+
+
+def is_plain(request: Any, library: Library, destination: Destination) -> bool:
+    """Whether a request is what most are: its try is told from it by url, headers and timeouts alone."""
+    extensions = request.extensions
+    if destination.by_node or "sni_hostname" in extensions or "target" in extensions:
+        return False
+    return is_short(request, library)
+
+
+def first(request: Any, library: Library, destination: Destination, attempt: Try) -> Any:
+    """A plain request as it goes to the node of its first try; as `Sending` makes those of other tries."""
+    extensions = dict(request.extensions)
+    extensions["timeout"] = timeouts = Timeouts(extensions.get("timeout") or ())
+    timeouts.bound = attempt
+    origin = library.origin(attempt.node.url)
+    if origin.parts[0] == b"https":
+        extensions["sni_hostname"] = destination.name
+    return library.outgoing(request, origin, told(request.headers, attempt), request.stream, extensions)
+
+
+def plain_answer(
+    response: Any,
+    request: Any,
+    destination: Destination,
+    terms: Terms,
+    attempt: Try,
+    answer: type[Answer | AsyncAnswer],
+) -> Answer | AsyncAnswer | None:
+    """What the body of a first try's response becomes; None: there is more to it than that it is to be read.
+
+    As `Sending.take`, for most responses and with one look at their headers.
+    """
+    status = response.status_code
+    if status not in destination.good or status == 101:
+        return None
+    length = b""
+    for key, value in response.headers.raw:
+        name = key.lower()
+        if name == b"content-length":
+            length = value
+        elif name == _STATE or (name == b"content-type" and value.startswith(_EVENTS)):
+            return None
+    body = answer(response.stream, terms.pool, attempt, route(request) if attempt.peer.watched else ANY)
+    if not length or len(length) > _SHORT:
+        body.read_on(long=length.isdigit())
+    return body
+
+
+def watched(attempt: Try) -> Watch | None:
+    """What cuts the running task off when the try's time is up, wherever it is then."""
+    return None if attempt.until == inf else watch(attempt.until + _GRACE, attempt.clock)
+
+
+def sending_of(
+    request: Any,
+    library: Library,
+    destination: Destination,
+    terms: Terms,
+    key: str | None,
+    attempt: Try | None = None,
+    extensions: dict[str, Any] | None = None,
+) -> "Sending":
+    """What sends a request that is no plain one, or whose first try, `attempt` with `extensions`, was not all."""
+    exchange = Exchange(destination, terms, key, attempt, route=route(request))
+    if extensions is None:
+        extensions = dict(request.extensions)
+        extensions["timeout"] = Timeouts(extensions.get("timeout") or ())
+    return Sending(request, library, destination, exchange, extensions)
+
+
+def route(request: Any) -> str:
+    """What a request counts as where failures of one route are told from those of a node."""
+    return route_of(request.url.raw_path.decode("ascii", "replace"))
+
 
 class Sending:
-    """One request of a client's, which itself is left as it is.
+    """One request of a client's, which itself is left as it is, when it is more than a plain one that is answered well.
 
     Args:
         request: as the client made it.
         library: whose it is.
         destination: where it goes.
-        key: for strategies that go by key.
+        exchange: its tries.
+        extensions: of the request, with `Timeouts`; those of the first try, where that was answered.
 
     Attributes:
-        exchange: its tries.
-        sleep: waits between them.
+        library, destination, exchange: the same.
         sni: the TLS name that the caller asks for, if any.
         timeouts: those of its operations.
         timer: what cuts a try off, if anything does.
     """
 
     __slots__ = (
-        "_destination",
         "_extensions",
-        "_granted",
-        "_library",
         "_names_node",
         "_request",
         "_upload",
+        "destination",
         "exchange",
-        "sleep",
+        "library",
         "sni",
         "timeouts",
         "timer",
     )
 
-    def __init__(self, request: Any, library: Library, destination: Destination, key: str | None) -> None:
+    def __init__(
+        self, request: Any, library: Library, destination: Destination, exchange: Exchange, extensions: dict[str, Any]
+    ) -> None:
         self._request = request
-        self._library = library
-        self._destination = destination
-        headers, extensions = request.headers, dict(request.extensions)
-        idempotency_key = None if request.method in IDEMPOTENT else headers.get("Idempotency-Key")
-        terms = destination.terms(request.method, idempotency_key)
-        self.exchange = Exchange(
-            destination, terms, key, route=route_of(request.url.raw_path.decode("ascii", "replace"))
-        )
-        self.sleep = terms.sleep
+        self.library = library
+        self.destination = destination
+        self.exchange = exchange
         self.timer: Watch | None = None
-        self.timeouts = extensions["timeout"] = Timeouts(extensions.get("timeout") or {})
+        self.timeouts: Timeouts = extensions["timeout"]
         self._extensions = extensions
-        self.sni: str | None = extensions.get("sni_hostname")
-        self._names_node = destination.by_node and headers.get("Host") == request.url.netloc.decode("ascii")
-        self._granted: str | None = headers.get(TIMEOUT_MS)
+        self.sni: str | None = request.extensions.get("sni_hostname")
+        named = destination.by_node and request.headers.get("Host") == request.url.netloc.decode("ascii")
+        self._names_node = named
         self._upload = None if is_short(request, library) else Upload(request.stream, library, self._progress)
 
     def outgoing(self, attempt: Try) -> Any:
         """The request of a try."""
-        request, node, extensions = self._request, attempt.node, self._extensions
-        url = self._library.at(node.url, request.url.raw_path)
-        headers = self._library.headers(request.headers)
-        for name, value in self.exchange.headers(self._granted):
-            headers[name] = value
+        request, extensions = self._request, self._extensions
+        origin = self.library.origin(attempt.node.url)
+        raw = told(request.headers, attempt, self.exchange.number)
         if self._names_node:
-            headers["Host"] = url.netloc.decode("ascii")
-        if url.scheme == "https":
-            extensions["sni_hostname"] = self.sni or self._destination.host_of(node)
+            raw = [(name, origin.url.netloc if name.lower() == b"host" else value) for name, value in raw]
+        if origin.parts[0] == b"https":
+            extensions["sni_hostname"] = self.sni or self.destination.host_of(attempt.node)
         if "target" in request.extensions:  # takes the place of the url's path
-            prefix, target = self._library.at(node.url, b"").raw_path.rstrip(b"/"), request.extensions["target"]
-            extensions["target"] = prefix + target if target.startswith(b"/") else target
+            target = request.extensions["target"]
+            extensions["target"] = origin.prefix + target if target.startswith(b"/") else target
         self.timeouts.bound = attempt
-        return self._library.request(
-            request.method,
-            url,
-            headers=headers,
-            stream=request.stream if self._upload is None else self._upload,
-            extensions=extensions,
-        )
-
-    def watch(self, attempt: Try) -> None:
-        """Have the running task cut off when the try's time is up, wherever it is then."""
-        self.timer = None if attempt.until == inf else watch(attempt.until + _GRACE, attempt.clock)
-
-    def unwatch(self) -> None:
-        """The try has an answer in time."""
-        if self.timer is not None:
-            self.timer.end()
+        body = request.stream if self._upload is None else self._upload
+        return self.library.outgoing(request, origin, raw, body, extensions)
 
     def _progress(self) -> None:
         until = self.exchange.progress()
@@ -126,7 +183,7 @@ class Sending:
         """What is known of it that the error does not say."""
         if self._upload is not None and self._upload.error is error:
             return Fault(Kind.APPLICATION, "the request's own body raised it")
-        if isinstance(error, self._library.pool_timeout):  # so many connections we allow ourselves: no node's fault
+        if isinstance(error, self.library.pool_timeout):  # so many connections we allow ourselves: no node's fault
             attempt = self.exchange.attempt
             over = attempt.deadline - attempt.clock() < _NEARLY
             return Fault(Kind.DEADLINE if over else Kind.APPLICATION, "no connection became free in time")
@@ -138,7 +195,7 @@ class Sending:
             return error
         attempt = self.exchange.attempt
         seconds = attempt.clock() - attempt.started
-        late: BaseException = self._library.read_timeout(f"no answer from {attempt.node.name} within {seconds:.3g} s")
+        late: BaseException = self.library.read_timeout(f"no answer from {attempt.node.name} within {seconds:.3g} s")
         return late
 
     def take(self, response: Any, answer: type[Answer | AsyncAnswer]) -> float | None:
@@ -155,12 +212,12 @@ class Sending:
             if wait is not None:
                 return wait
         else:
+            response.stream = body = answer(response.stream, *exchange.hand_over())
             if status == 101 or response.headers.get("Content-Type", "").startswith("text/event-stream"):
-                exchange.stream()
+                body.stream()
             else:
                 length = response.headers.get("Content-Length", "")
                 if not length or len(length) > _SHORT:
-                    exchange.read_on(long=length.isdigit())
-            response.stream = answer(response.stream, exchange)
+                    body.read_on(long=length.isdigit())
         self.timeouts.bound = None  # how long the body may take is the caller's affair
         return None

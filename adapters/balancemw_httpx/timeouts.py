@@ -7,6 +7,8 @@ from balancemw.context import Bound
 
 _LEAST = 0.001  # 0 would make a socket one that does not wait
 
+_get = dict.get  # asked five times for every request: `super()` would be a good part of the price
+
 
 class Timeouts(dict[str, Any]):
     """The caller's timeouts, by operation; each as it is asked for at the beginning of one, in seconds.
@@ -15,15 +17,12 @@ class Timeouts(dict[str, Any]):
         bound: until when the operations must be over; None: whatever the caller allows.
     """
 
-    __slots__ = ("bound",)
-
-    def __init__(self, own: dict[str, Any]) -> None:
-        super().__init__(own)
-        self.bound: Bound | None = None
+    bound: Bound | None = None
 
     def get(self, operation: str, default: Any = None) -> Any:
         """Seconds for `operation`, one of ``connect``, ``read``, ``write``, ``pool``; None: unbounded."""
-        own, bound = super().get(operation, default), self.bound
+        own = _get(self, operation, default)
+        bound = self.bound
         if bound is None or bound.until == inf:
             return own
         left = bound.until - bound.clock()

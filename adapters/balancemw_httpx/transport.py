@@ -1,19 +1,20 @@
 """The transports: a request to a service's name goes to one of its replicas, and to another where that is safe."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import anyio
 
 from balancemw import BalanceError, Balancer
-from balancemw.call import leave
+from balancemw.call import Terms, Try, leave
 from balancemw.context import BOUND
-from balancemw.exchange import Destination, in_dialect, services
+from balancemw.exchange import IDEMPOTENT, Destination, in_dialect, services
+from balancemw.opening import wait_for_nodes, wait_for_nodes_async
 from balancemw_httpx.answer import Answer, AsyncAnswer, release, release_async
 from balancemw_httpx.errors import NoNode, TooLate
 from balancemw_httpx.inner import Inner, InnerOfLoops, Options
 from balancemw_httpx.libraries import AsyncBaseTransport, BaseTransport, library_of
-from balancemw_httpx.sending import Sending
+from balancemw_httpx.sending import Sending, first, is_plain, plain_answer, sending_of, watched
 
 Key = Callable[[Any], str | None]
 
@@ -55,32 +56,66 @@ class BalancedTransport(BaseTransport):
         destination = _service_of(request, self._services)
         if destination is None:
             return self._inner.to(library, None).handle_request(request)
-        sending = Sending(request, library, destination, None if self._key is None else self._key(request))
-        inner = self._inner.to(library, destination.name, sending.sni)
+        terms = destination.repeatable if request.method in IDEMPOTENT else _cautious(request, destination)
+        key = None if self._key is None else self._key(request)
         try:
-            return self._send(sending, inner.handle_request)
+            if terms.pool.awaited:
+                terms = wait_for_nodes(terms)
+            if not is_plain(request, library, destination):
+                return self._send(sending_of(request, library, destination, terms, key))
+            attempt = Try(terms, key)
+            token = BOUND.set(attempt)
+            try:
+                outgoing = first(request, library, destination, attempt)
+                response = self._inner.to(library, destination.name).handle_request(outgoing)
+            except BaseException as error:
+                leave(token)
+                rest = sending_of(request, library, destination, terms, key, attempt)
+                self._fail(rest, error)
+            else:
+                BOUND.reset(token)
+                body = plain_answer(response, request, destination, terms, attempt, Answer)
+                if body is not None:
+                    response.stream = body
+                    outgoing.extensions["timeout"].bound = None
+                    return response
+                rest = sending_of(request, library, destination, terms, key, attempt, outgoing.extensions)
+                if self._accept(rest, response):
+                    return response
+            return self._send(rest)
         except BalanceError as error:
             raise in_dialect(error, NoNode, TooLate) from error.__cause__
 
-    def _send(self, sending: Sending, send: Callable[[Any], Any]) -> Any:
+    def _send(self, sending: Sending) -> Any:
+        inner = self._inner.to(sending.library, sending.destination.name, sending.sni)
         while True:
             attempt = sending.exchange.begin()
             token = BOUND.set(attempt)
             try:
-                response = send(sending.outgoing(attempt))
+                response = inner.handle_request(sending.outgoing(attempt))
             except BaseException as error:
                 leave(token)
-                wait = sending.fail(error)
-                if wait is None:
-                    raise
+                self._fail(sending, error)
             else:
                 BOUND.reset(token)
-                wait = sending.take(response, Answer)
-                if wait is None:
+                if self._accept(sending, response):
                     return response
-                release(response, sending.timeouts)
-            if wait:
-                sending.sleep(wait)
+
+    def _fail(self, sending: Sending, error: BaseException) -> None:
+        """Wait until the next try, or raise."""
+        wait = sending.fail(error)
+        if wait is None:
+            raise error
+        sending.exchange.pause(wait)
+
+    def _accept(self, sending: Sending, response: Any) -> bool:
+        """Whether `response` is the answer to give; if not, it is given back, and the next try is due."""
+        wait = sending.take(response, Answer)
+        if wait is None:
+            return True
+        release(response, sending.timeouts)
+        sending.exchange.pause(wait)
+        return False
 
     def close(self) -> None:
         """Close all connections."""
@@ -106,38 +141,78 @@ class AsyncBalancedTransport(AsyncBaseTransport):
         destination = _service_of(request, self._services)
         if destination is None:
             return await self._inner.here().to(library, None).handle_async_request(request)
-        sending = Sending(request, library, destination, None if self._key is None else self._key(request))
-        inner = self._inner.here().to(library, destination.name, sending.sni)
+        terms = destination.repeatable if request.method in IDEMPOTENT else _cautious(request, destination)
+        key = None if self._key is None else self._key(request)
         try:
-            return await self._send(sending, inner.handle_async_request)
+            if terms.pool.awaited:
+                terms = await wait_for_nodes_async(terms)
+            if not is_plain(request, library, destination):
+                return await self._send(sending_of(request, library, destination, terms, key))
+            attempt = Try(terms, key)
+            token = BOUND.set(attempt)
+            timer = watched(attempt)
+            try:
+                outgoing = first(request, library, destination, attempt)
+                response = await self._inner.here().to(library, destination.name).handle_async_request(outgoing)
+            except BaseException as error:
+                leave(token)
+                rest = sending_of(request, library, destination, terms, key, attempt)
+                rest.timer = timer
+                await self._fail(rest, error)
+            else:
+                BOUND.reset(token)
+                if timer is not None:
+                    timer.end()
+                body = plain_answer(response, request, destination, terms, attempt, AsyncAnswer)
+                if body is not None:
+                    response.stream = body
+                    outgoing.extensions["timeout"].bound = None
+                    return response
+                rest = sending_of(request, library, destination, terms, key, attempt, outgoing.extensions)
+                if await self._accept(rest, response):
+                    return response
+            return await self._send(rest)
         except BalanceError as error:
             raise in_dialect(error, NoNode, TooLate) from error.__cause__
 
-    async def _send(self, sending: Sending, send: Callable[[Any], Awaitable[Any]]) -> Any:
-        await sending.exchange.expect()
+    async def _send(self, sending: Sending) -> Any:
+        inner = self._inner.here().to(sending.library, sending.destination.name, sending.sni)
         while True:
             attempt = sending.exchange.begin()
             token = BOUND.set(attempt)
-            sending.watch(attempt)
+            sending.timer = watched(attempt)
             try:
-                response = await send(sending.outgoing(attempt))
+                response = await inner.handle_async_request(sending.outgoing(attempt))
             except BaseException as error:
                 leave(token)
-                told = sending.understood(error)
-                wait = sending.fail(told)
-                if wait is None:
-                    if told is error:
-                        raise
-                    raise told from error
+                await self._fail(sending, error)
             else:
                 BOUND.reset(token)
-                sending.unwatch()
-                wait = sending.take(response, AsyncAnswer)
-                if wait is None:
+                if sending.timer is not None:
+                    sending.timer.end()
+                if await self._accept(sending, response):
                     return response
-                await release_async(response, sending.timeouts)
-            if wait:
-                await anyio.sleep(wait)
+
+    async def _fail(self, sending: Sending, error: BaseException) -> None:
+        """Wait until the next try, or raise."""
+        told = sending.understood(error)
+        wait = sending.fail(told)
+        if wait is None:
+            if told is error:
+                raise error
+            raise told from error
+        if wait:
+            await anyio.sleep(wait)
+
+    async def _accept(self, sending: Sending, response: Any) -> bool:
+        """Whether `response` is the answer to give; if not, it is given back, and the next try is due."""
+        wait = sending.take(response, AsyncAnswer)
+        if wait is None:
+            return True
+        await release_async(response, sending.timeouts)
+        if wait:
+            await anyio.sleep(wait)
+        return False
 
     async def aclose(self) -> None:
         """Close all connections of this event loop, and have other loops that run close theirs."""
@@ -149,3 +224,7 @@ def _service_of(request: Any, known: Any) -> Destination | None:
     url = request.url
     destination: Destination | None = known.get(url.host) or known.get(url.raw_host.decode("ascii"))
     return destination if destination is not None and url.scheme in _SCHEMES else None
+
+
+def _cautious(request: Any, destination: Destination) -> Terms:
+    return destination.repeatable if request.headers.get("Idempotency-Key") else destination.once

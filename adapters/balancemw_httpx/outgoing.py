@@ -1,0 +1,95 @@
+"""The requests of tries, as the inner transports take them.
+
+They are made of the raw parts that a transport reads. What a library's own `Request`, `URL` and `Headers` do to these
+parts, each time they are made, takes longer than all the rest of balancing; to whoever else looks at one, as what
+instruments transports does, it is nevertheless the library's own.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from balancemw.call import Try
+from balancemw.exchange import TIMEOUT_MS, milliseconds
+from balancemw.inbound import ATTEMPT_COUNT
+
+Raw = list[tuple[bytes, bytes]]
+
+COUNT, TIMEOUT = ATTEMPT_COUNT.encode(), TIMEOUT_MS.encode()
+_OURS = frozenset((COUNT, TIMEOUT))
+_FIRST = (COUNT, b"1")
+
+_LONG = 32768  # bytes; the libraries have a limit of 65536 for a whole url
+
+
+class Origin:
+    """The url of a node, in the parts that a transport reads.
+
+    Attributes:
+        url: the library's own.
+        parts: scheme, host and port.
+        prefix: its path, without a slash at the end.
+    """
+
+    __slots__ = ("parts", "prefix", "url")
+
+    def __init__(self, url: Any) -> None:
+        self.url = url
+        self.parts: tuple[bytes, bytes, int | None] = (url.raw_scheme, url.raw_host, url.port)
+        self.prefix: bytes = url.raw_path.rstrip(b"/")
+
+
+def outgoing(module: Any) -> Callable[..., Any]:
+    """What makes the requests of a library: see `Outgoing` in it."""
+
+    class Url(module.URL):  # type: ignore[misc]
+        """`target`, a path with its query, at the url of a node; both remain as they are."""
+
+        raw_scheme = raw_host = raw_path = b""
+        port: int | None = None
+
+        def __init__(self, origin: Origin, target: bytes) -> None:
+            self.raw_scheme, self.raw_host, self.port = origin.parts
+            self.raw_path = origin.prefix + target
+            self._origin = origin
+            if len(self.raw_path) > _LONG:
+                _ = self._uri_reference  # raises what the library has to say of it
+
+        @property
+        def _uri_reference(self) -> Any:
+            return self._origin.url.copy_with(raw_path=self.raw_path)._uri_reference
+
+    class Headers(module.Headers):  # type: ignore[misc]
+        """`raw`, as it is."""
+
+        raw: Raw = []  # noqa: RUF012
+        _encoding: str | None = None
+
+        def __init__(self, raw: Raw) -> None:
+            self.raw = raw
+
+        @property
+        def _list(self) -> list[tuple[bytes, bytes, bytes]]:
+            return [(name, name.lower(), value) for name, value in self.raw]
+
+    class Outgoing(module.Request):  # type: ignore[misc]
+        """`request` as it goes to a node, with what is its own on this way."""
+
+        def __init__(self, request: Any, origin: Origin, raw: Raw, stream: Any, extensions: dict[str, Any]) -> None:
+            self.method = request.method
+            self.url = Url(origin, request.url.raw_path)
+            self.headers = Headers(raw)
+            self.stream = stream
+            self.extensions = extensions
+
+    return Outgoing
+
+
+def told(headers: Any, attempt: Try, number: int = 1) -> Raw:
+    """A request's headers, with what the replica is told: which try this is, and how many milliseconds it may take."""
+    everything = headers.raw
+    raw: Raw = [pair for pair in everything if pair[0].lower() not in _OURS]
+    left = milliseconds(attempt, headers.get(TIMEOUT_MS) if len(raw) < len(everything) else None)
+    raw.append(_FIRST if number == 1 else (COUNT, b"%d" % number))
+    if left is not None:
+        raw.append((TIMEOUT, left.encode()))
+    return raw
