@@ -49,19 +49,27 @@ class Reading:
 
     def end(self) -> None:
         """The body of the answer has been read, or its reader had enough. May be told twice, and from any thread."""
-        if self._open:
-            self._finish(self._open.pop(), None)
+        attempt = self._taken()
+        if attempt is not None:
+            self._finish(attempt, None)
 
     def break_off(self, error: BaseException) -> None:
         """The body of the answer did not come to its end. May be told twice, and from any thread."""
-        if self._open:
-            self._finish(self._open.pop(), error)
+        attempt = self._taken()
+        if attempt is not None:
+            self._finish(attempt, error)
 
     def abandon(self, error: BaseException | None = None) -> None:
         """As `end`, or `break_off`, from where the garbage collector may be at work: inside of the pool's lock even."""
-        if self._open:
-            attempt = self._open.pop()
+        attempt = self._taken()
+        if attempt is not None:
             self._pool.later(partial(self._finish, attempt, error, attempt.clock()))
+
+    def _taken(self) -> Try | None:
+        try:
+            return self._open.pop()
+        except IndexError:  # somebody was first
+            return None
 
     def _finish(self, attempt: Try, error: BaseException | None, now: float | None = None) -> None:
         pool = self._pool
