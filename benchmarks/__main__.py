@@ -10,7 +10,7 @@ from rich.console import Console
 from benchmarks.report import show
 from benchmarks.timing import FULL, QUICK
 
-NAMES = ("overhead", "pick", "adapters", "clients", "memory", "availability", "sharing")
+NAMES = ("overhead", "pick", "adapters", "clients", "forwarding", "memory", "availability", "sharing")
 
 
 def main(arguments: list[str] | None = None) -> None:
