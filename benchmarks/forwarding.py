@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from benchmarks.load import load
 from benchmarks.report import Report, millis
@@ -51,14 +52,17 @@ def run(effort: Effort) -> list[Report]:
 
 
 def _measure(contender: object, replicas: Sequence[int], seconds: float) -> tuple[str, ...]:
+    import psutil
+
     from benchmarks.proxies import running
 
     port = _free_port()
     with running(contender, port, replicas) as pid:  # type: ignore[arg-type]
         load(port, RATE, min(1.0, seconds))  # connections are made, and code is warm
-        before = _processor_time(pid)
+        parent = psutil.Process(pid)
+        before = _processor_time(parent)
         found = load(port, RATE, seconds)
-        spent = _processor_time(pid) - before
+        spent = _processor_time(parent) - before
     return f"{spent / (RATE * seconds) * 1e6:.0f}", *_latencies(found)
 
 
@@ -69,11 +73,8 @@ def _latencies(found: object) -> tuple[str, str, str]:
     return millis(found.quantile(0.5)), millis(found.quantile(0.99)), str(found.failed)
 
 
-def _processor_time(pid: int) -> float:
+def _processor_time(parent: Any) -> float:
     """Seconds that a process and those it started have used."""
-    import psutil
-
-    parent = psutil.Process(pid)
     times = [process.cpu_times() for process in (parent, *parent.children(recursive=True))]
     return sum(each.user + each.system for each in times)
 
