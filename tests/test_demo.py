@@ -69,7 +69,7 @@ def check_nothing_is_left(directory: Path) -> None:
 
 @pytest.mark.parametrize("app", ["starlette", "flask", "django"])
 def test_promise_is_kept_by_each_app(app: str, tmp_path: Path) -> None:
-    with running(app, tmp_path, pace=0.2) as demo:
+    with running(app, tmp_path, pace=0.1) as demo:
         said, complaints = demo.communicate(timeout=100)
     assert (demo.returncode, complaints) == (0, ""), said
     assert "attempt_timeout = 1" in said

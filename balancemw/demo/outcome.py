@@ -147,15 +147,15 @@ def _when(scene: Scene, replica: str, what: str) -> float | None:
 
 
 def _time_the_kill(outcome: Outcome, scene: Scene) -> None:
-    killed, listening = _when(scene, "a", "kill"), _when(scene, "a", "listening")
+    killed, started, listening = (_when(scene, "a", what) for what in ("kill", "start", "listening"))
     if killed is not None:
         ends = [event["time"] for what in ("ejected", "down") for event in scene.told("a", what, killed)]
         outcome.out_after = max(0.0, min(ends) - killed) if ends else None
         outcome.sent_to_dead = sum(
             not listening or event["time"] < listening for event in scene.failed_tries("a", killed)
         )
-    if listening is not None:
-        back = next(scene.told("a", "readmitted", listening), None)
+    if started is not None and listening is not None:
+        back = next(scene.told("a", "readmitted", started), None)  # the balancer may find it before we do
         outcome.back_after = max(0.0, back["time"] - listening) if back else None
 
 

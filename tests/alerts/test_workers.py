@@ -72,7 +72,7 @@ def test_an_operators_up_overrules_it_for_all(workers: list[Balancer]):
 def test_the_journal_tells_it_once(workers: list[Balancer]):
     workers[0].receive_alerts(webhook(alert("127.0.0.1:7001")))
     eventually(lambda: all(out(worker) for worker in workers))
-    eventually(workers[1].journal.after)
+    eventually(lambda: all(not worker.journal.adrift and worker.journal.after() for worker in workers))
     workers[2].receive_alerts(webhook(alert("127.0.0.1:7001", resolved=True)))
     eventually(lambda: all(not out(worker) for worker in workers))
     eventually(lambda: len(workers[0].journal.after()) >= 2)
