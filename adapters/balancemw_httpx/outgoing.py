@@ -6,6 +6,7 @@ instruments transports does, it is nevertheless the library's own.
 """
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from balancemw.call import Try
@@ -59,17 +60,20 @@ def outgoing(module: Any) -> Callable[..., Any]:
             return self._origin.url.copy_with(raw_path=self.raw_path)._uri_reference
 
     class Headers(module.Headers):  # type: ignore[misc]
-        """`raw`, as it is."""
+        """Headers of which `pairs` is all there is, until somebody looks at or changes a single one."""
 
-        raw: Raw = []  # noqa: RUF012
         _encoding: str | None = None
 
-        def __init__(self, raw: Raw) -> None:
-            self.raw = raw
+        def __init__(self, pairs: Raw) -> None:
+            self._pairs = pairs
+
+        @cached_property
+        def _list(self) -> list[tuple[bytes, bytes, bytes]]:
+            return [(name, name.lower(), value) for name, value in self._pairs]
 
         @property
-        def _list(self) -> list[tuple[bytes, bytes, bytes]]:
-            return [(name, name.lower(), value) for name, value in self.raw]
+        def raw(self) -> Raw:
+            return super().raw if "_list" in self.__dict__ else self._pairs
 
     class Outgoing(module.Request):  # type: ignore[misc]
         """`request` as it goes to a node, with what is its own on this way."""
