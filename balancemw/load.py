@@ -14,6 +14,7 @@ once, lower samples pull it down over `DECAY` seconds. Four corrections keep it 
 from math import exp, log
 
 from balancemw.node import Node
+from balancemw.orca import LoadReport
 
 DECAY = 3.0
 """Seconds in which a past latency or failure loses all but 1/e of its say. Finagle's ``decayTime`` is 10, for pools of
@@ -51,6 +52,8 @@ class Load:
         longest: the longest time that an answer took of late, in seconds; who compares nodes lets it fade.
         spent, squares: sums, since the beginning, of the seconds that answers took, and of their squares.
         cut_short: calls that count in these sums although they ended without an answer.
+        report: what the node said last of its own load; None: nothing yet.
+        reported_at: when it said that.
     """
 
     __slots__ = (
@@ -63,6 +66,8 @@ class Load:
         "latency",
         "longest",
         "node",
+        "report",
+        "reported_at",
         "seen_at",
         "spent",
         "squares",
@@ -89,6 +94,8 @@ class Load:
         self.latency = self.longest = self.seen_at = 0.0
         self._failures = self._failed_at = 0.0
         self._heard_at = self._lost_at = 0.0
+        self.report: LoadReport | None = None
+        self.reported_at = 0.0
 
     def end(self, started: float) -> None:
         """The call that was sent at `started` is over, however it ended."""

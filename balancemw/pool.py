@@ -15,6 +15,7 @@ from balancemw.budget import WINDOW, Budget
 from balancemw.events import Events
 from balancemw.fault import Fault, Kind
 from balancemw.node import Node
+from balancemw.orca import LoadReport
 from balancemw.peer import Peer
 from balancemw.register import Register
 from balancemw.review import Review
@@ -125,6 +126,12 @@ class Pool(Register):
         """A call that was `answered` is over."""
         with self.lock:
             peer.hang_up()
+
+    def hear(self, peer: Peer, report: LoadReport, now: float) -> None:
+        """The node reports its load."""
+        with self.lock:
+            peer.report = report
+            peer.reported_at = now
 
     def fail(self, peer: Peer, started: float, now: float, fault: Fault, route: str = ANY) -> None:
         """The call that `begin` counted in at `started` ended with `fault`."""

@@ -33,6 +33,7 @@ class Register:
         must_wait: whether a peer whose time out is over has to wait for its probe; set by what probes.
         overruled: called when an operator has said that a peer is well; set by who has to heed it.
         partners: the other workers' pools of the same service.
+        wants_reports: whether the strategy goes by what nodes report of their load, so that they should be asked.
     """
 
     def __init__(self, name: str, settings: ServiceSettings, *, rng: Random, events: Events) -> None:
@@ -43,6 +44,7 @@ class Register:
         self.must_wait: Callable[[Peer, float], bool] = lambda _peer, _now: False
         self.overruled: Callable[[Peer, float], object] = lambda _peer, _now: None
         self.partners = Partners()
+        self.wants_reports: bool = getattr(strategy(rng), "reports", False)
         ramp = (settings.slow_start.window, settings.slow_start.min_weight)
         self.roster = Roster(lambda: strategy(rng), keep=settings.ejection.keep, ramp=ramp, rng=rng)
         self._news = News(events, name)

@@ -23,7 +23,8 @@ class Strategy(Protocol):
     """What a strategy offers. It is made as ``Class(rng=random.Random, **options)``.
 
     A class attribute ``sticky = True`` says that a key belongs to a node, so that no call may be diverted from it for
-    slow start or for another node's trial.
+    slow start or for another node's trial. ``reports = True`` says that it goes by `Load.report`, so that nodes are
+    asked for reports.
     """
 
     def picker(self, available: Sequence[Load], everyone: Sequence[Load]) -> Picker:
