@@ -19,7 +19,7 @@ from balancemw.fault import Fault, Kind, classify
 from balancemw.inbound import ATTEMPT_COUNT
 from balancemw.node import Node
 from balancemw.notice import listen
-from balancemw.opening import wait_for_nodes, wait_for_nodes_async
+from balancemw.opening import wait_for_nodes
 from balancemw.pool import Pool
 from balancemw.reading import Reading
 from balancemw.routes import ANY
@@ -156,11 +156,6 @@ class Exchange(Reading):
         self._call: Call | None = None
         if attempt is not None:
             self._start(attempt)
-
-    async def expect(self) -> None:
-        """Before the first try of an async request: wait for nodes that are still being looked for."""
-        if self._terms.pool.awaited:
-            self._terms = await wait_for_nodes_async(self._terms)
 
     def begin(self) -> Try:
         """The next try.

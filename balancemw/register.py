@@ -44,7 +44,7 @@ class Register:
         self.must_wait: Callable[[Peer, float], bool] = lambda _peer, _now: False
         self.overruled: Callable[[Peer, float], object] = lambda _peer, _now: None
         self.partners = Partners()
-        self.wants_reports: bool = getattr(strategy(rng), "reports", False)
+        self.wants_reports: bool = getattr(strategy(Random(0)), "reports", False)
         ramp = (settings.slow_start.window, settings.slow_start.min_weight)
         self.roster = Roster(lambda: strategy(rng), keep=settings.ejection.keep, ramp=ramp, rng=rng)
         self._news = News(events, name)

@@ -43,8 +43,6 @@ class Reaction:
 
 
 def _reaction(value: Any) -> Reaction:
-    if isinstance(value, Reaction):
-        return value
     if isinstance(value, str):
         if value not in _WORDS:
             hint = did_you_mean(value, _WORDS)

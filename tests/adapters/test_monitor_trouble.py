@@ -1,15 +1,20 @@
 """The monitor in trouble: stuck, without threads, with errors that nobody expected."""
 
+import asyncio
 import gc
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from math import inf
+from random import Random
+from typing import Any, cast
 
 import pytest
 
 from balancemw import monitor
 from balancemw.checks import NotMade, Outcome
+from balancemw.pool import Pool
 from balancemw.probe import Probe
 from tests.adapters import callables
 from tests.adapters.watching import PATIENCE, SYNC, Watched, alone, eventually, threads, watching
@@ -215,3 +220,48 @@ def test_a_clock_that_is_moved_by_hand_moves_the_checks():
         begin = clock()
         eventually(lambda: clock.advance(100.0) or callables.CALLS[node] > 3)
         assert callables.CALLS[node] <= 1 + (clock() - begin) / 1000
+
+
+def monitor_of(*pools: Pool, leads: Callable[[str], bool] = lambda _: True) -> monitor.Monitor:
+    return monitor.Monitor(pools, clock=FakeClock(), rng=Random(1), leads=leads)
+
+
+def test_a_worker_that_is_relieved_makes_no_check_that_had_come_to_its_turn():
+    leads = {"s"}
+    watched = Watched(["http://one:1"], kind=SYNC)
+    one = monitor_of(watched.service.pool, leads=leads.__contains__)
+    life: Any = monitor._Life(one)
+    one._life = one._followed = life
+    begun: list[Any] = []
+    life.work_on = begun.append
+    session = cast(Any, None)
+    for _ in range(2):
+        assert one.advance(life, session) is not None
+        one._clock.advance(10.0)  # type: ignore[attr-defined]
+    assert len(begun) == 1
+    leads.clear()
+    asyncio.run(begun.pop())
+    assert callables.CALLS["http://one:1"] == 0
+    assert one.advance(life, session) == monitor._POLL  # and follows
+    leads.add("s")
+    assert one.advance(life, session) is not None  # and when it is called again, it begins again
+    assert one._led == leads
+
+
+def test_only_the_checks_of_the_service_that_is_meant_are_hastened():
+    pools = [Watched(["http://one:1"], kind=SYNC).service.pool for _ in range(2)]
+    one = monitor_of(*pools)
+    for probe, _ in one._probed:
+        probe.start(one._clock())
+    one.hasten(pools[1], pools[1].roster.find("one:1"))
+    assert [probe.next_due == -inf for probe, _ in one._probed] == [False, True]
+
+
+def test_what_a_node_says_of_itself_to_a_check_is_heeded():
+    watched = Watched(["http://one:1", "http://two:1"], kind="http")
+    one = monitor_of(watched.service.pool)
+    (probe, _), peer = one._probed[0], watched.service.pool.roster.find("one:1")
+    probe.start(one._clock())
+    one._conclude(probe, peer, Outcome(False, "503", said="draining"))
+    assert peer.marks["self"].kind == "drain"
+    watched.balancer.close()

@@ -243,3 +243,61 @@ class TestContact:
         assert not contact.alone
         clock.advance(2)
         assert contact.alone
+
+
+def test_who_asks_in_vain_acts_alone_and_says_no_more_than_it_knows(settings: dict[str, Any]):
+    balancer = Balancer(settings)
+    balancer.start()
+    eventually(lambda: not balancer.journal.adrift)
+    inner: Any = balancer._sharing
+    balancer.close()
+    inner._courier.contact = type("Alone", (), {"alone": True})()
+    for each in inner._shared:
+        each.set_alone(alone=False)
+    balancer.journal.adrift = False
+    inner.ensure()
+    assert balancer.journal.adrift
+    assert all(each.alone for each in inner._shared)
+    inner.stop()
+
+
+def test_of_two_that_find_no_thread_one_starts_it(settings: dict[str, Any]):
+    balancer = Balancer(settings)
+    inner: Any = balancer._sharing
+    lock, other = inner._lock, object()
+
+    class Late:
+        def __enter__(self) -> None:
+            inner._life = other  # another caller was quicker
+
+        def __exit__(self, *_: object) -> None: ...
+
+    inner._lock = Late()
+    inner.ensure()
+    assert inner._life is other
+    assert threads() == []
+    inner._lock, inner._life = lock, None
+
+
+def test_a_child_process_begins_anew_with_all_that_it_shares(settings: dict[str, Any]):
+    """What a fork's hook does, done in one process."""
+    balancer = Balancer(settings)
+    inner: Any = balancer._sharing
+    worker, alerts = inner._courier.worker, inner._courier.alerts
+    assert alerts is not None
+    balancer.after_fork()
+    assert inner._courier.worker != worker
+    assert inner._courier.alerts is alerts
+
+
+def test_an_error_at_the_end_is_the_end(settings: dict[str, Any], caplog: pytest.LogCaptureFixture):
+    balancer = Balancer(settings)
+    balancer.start()
+    eventually(lambda: not balancer.journal.adrift)
+    inner: Any = balancer._sharing
+    life, told = inner._life, len(balancer.journal.after())
+    life.store.wait = lambda *_: 1 / 0
+    life._ending.set()
+    eventually(lambda: not threads())
+    assert len(balancer.journal.after()) == told
+    balancer.close()

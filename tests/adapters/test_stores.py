@@ -14,7 +14,7 @@ import redis
 from balancemw import Event
 from balancemw.health import Mark
 from balancemw.settings.state import parse_state
-from balancemw.stores import KEPT, Claim, Cursor, Store, StoreError, open_store
+from balancemw.stores import KEPT, Claim, Cursor, Store, StoreError, file, open_store
 from balancemw.stores.claim import read_claim
 from tests.adapters.watching import eventually
 
@@ -225,3 +225,50 @@ def test_a_file_of_another_program_is_left_alone(tmp_path: Path):
         open_store("sqlite", str(path), "here")
     assert path.exists()
     assert [each.name for each in tmp_path.glob("*corrupt*")] == []
+
+
+def test_an_ejection_without_an_end_makes_no_sense():
+    text = '{"at": 1, "writer": "w", "kind": "%s", "reason": "", "since": 1, "until": null, "weight": null}'
+    key = ("s", "http://a:1", "traffic")
+    assert [read_claim(key, text % kind) for kind in ("ejected", "resting")] == [None, None]
+    assert read_claim(key, text % "down") is not None
+
+
+class TestFile:
+    def test_one_that_another_worker_opens_for_too_long(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(file, "_PATIENCE", 0.02)
+        path = str(tmp_path / "state.db")
+        with file.File(path).locked(), pytest.raises(StoreError):
+            open_store("sqlite", path, "here")
+        open_store("sqlite", path, "here").close()
+
+    def test_it_is_set_aside_once(self, tmp_path: Path):
+        path = tmp_path / "state.db"
+        path.write_bytes(b"damaged")
+        known = file.identity(str(path))
+        found = [file.File(str(path)).set_aside(each) for each in (known, known, None)]
+        assert found[0] is not None
+        assert Path(found[0]).read_bytes() == b"damaged"
+        assert found[1:] == [None, None]
+
+    def test_a_lease_that_another_takes_between_look_and_writing_is_theirs(self, tmp_path: Path):
+        mine, other = (open_store("sqlite", str(tmp_path / "state.db"), "here") for _ in range(2))
+        writing = mine._writing  # type: ignore[attr-defined]
+
+        def late() -> Any:
+            assert other.hold("probe:s", "b", 30.0)
+            return writing()
+
+        mine._writing = late  # type: ignore[attr-defined]
+        assert not mine.hold("probe:s", "a", 30.0)
+        mine.close()
+        other.close()
+
+    @pytest.mark.parametrize("name", ["state.db", "state.db-wal"])
+    def test_a_worker_whose_file_was_deleted_notices_it_at_its_next_heartbeat(self, tmp_path: Path, name: str):
+        store = open_store("sqlite", str(tmp_path / "state.db"), "here")
+        store.beat("a", 30.0, "")
+        (tmp_path / name).unlink()
+        with pytest.raises(StoreError, match="deleted or replaced"):
+            store.beat("a", 30.0, "")
+        store.close()

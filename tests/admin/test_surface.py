@@ -241,3 +241,19 @@ LIKELY = st.one_of(
         optional={"weight": SCALARS, "reason": SCALARS, "ttl": SCALARS},
     ),
 )
+
+
+@pytest.mark.parametrize("authorization", [None, "", "Bearer", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x"])
+def test_who_has_no_token_is_told_so_before_anything_else(authorization: str | None):
+    for method, path in (("GET", "/status"), ("DELETE", "/nowhere")):
+        reply = surface().gate(Asked(method, path, "", {"authorization": authorization}.get))
+        assert reply is not None
+        assert (reply.status, dict(reply.headers)["www-authenticate"]) == (401, 'Bearer realm="balancemw"')
+        assert json.loads(reply.body)["detail"] == "A valid bearer token is needed."
+
+
+def test_what_is_not_here_and_what_may_not_be_done_with_it(client: Client):
+    assert client.ask("GET", "/nothing").status == client.ask("GET", "/services/inventory").status == 404
+    for method, path, allowed in (("POST", "/status", "GET, HEAD"), ("GET", NODE, "POST"), ("PUT", "/alerts", "POST")):
+        reply = client.ask(method, path)
+        assert (reply.status, dict(reply.headers)["allow"]) == (405, allowed)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from balancemw import Balancer
+from balancemw.alerts import matching
 from tests.alerts.notices import Watched, alert, webhook
 from tests.engine.clock import FakeClock
 
@@ -104,3 +105,13 @@ class TestUnmatched:
         assert len(shown) == 10
         assert all(len(labels) <= 20 and len("".join(labels.values())) < 2500 for labels in shown)
         assert all(value.isprintable() for labels in shown for value in labels.values())
+
+
+def test_labels_that_someone_makes_up_are_not_all_remembered(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(matching, "_REMEMBERED", 2)
+    stage = Watched(4)
+    for number in range(7):
+        stage.fire(f"made-up-{number}")
+    stage.fire("n0")
+    assert stage.out() == {"n0"}
+    assert len(stage.balancer.alerts._matcher._found) <= 2

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.alerts.notices import Watched, alert, at
+from balancemw import Balancer
+from tests.alerts.notices import Watched, alert, at, webhook
+from tests.engine.clock import FakeClock
 
 
 class TestSeverity:
@@ -295,3 +297,15 @@ class TestNodesThatComeAndGo:
         stage.service.replace([f"http://n{i}:80" for i in range(4)])
         stage.later()
         assert stage.out() == {"n0"}
+
+
+def test_whoever_clears_the_mark_of_one_service_means_that_one_alone():
+    clock = FakeClock()
+    services = {name: {"nodes": [f"http://n{i}:80" for i in range(4)]} for name in ("a", "b")}
+    balancer = Balancer({"services": services, "admin": {"token": "of-tests"}}, clock=clock)
+    balancer.receive_alerts(webhook(alert("n0:80")))
+    pools = [balancer[name].pool for name in services]
+    pools[1].adopt(pools[1].roster.find("n0:80"), "alert", None, 0, clock())
+    clock.advance(1.5)
+    balancer["b"].pick()
+    assert ["alert" in pool.roster.find("n0:80").marks for pool in pools] == [True, False]

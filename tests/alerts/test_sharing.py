@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from balancemw.alerts import entry_of
+from balancemw.alerts import entry_of, ledger
+from balancemw.sharing.alerts import SharedAlerts
 from tests.alerts.notices import Watched, alert
 
 
@@ -117,3 +118,24 @@ GOOD = {"fingerprint": "x", "starts_at": 1.0, "firing": True, "until": 2.0, "lab
 def test_what_is_no_entry_is_refused(text: str):
     with pytest.raises(ValueError):  # noqa: PT011  json's own, or ours
         entry_of(text)
+
+
+def test_a_store_that_has_forgotten_all_is_told_again_what_is_known():
+    one, told = Watched(4), list[int]()
+    shared = SharedAlerts(one.balancer.alerts, lambda: told.append(1))
+    shared.retell()
+    assert shared.take("w") == []
+    one.fire("n0", "n1")
+    first = shared.take("w")
+    assert (len(first), len(told)) == (2, 2)
+    shared.retell()
+    assert sorted(shared.take("w"), key=str) == sorted(first, key=str)
+
+
+def test_where_there_is_no_room_for_anothers_alert_it_is_left(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ledger, "MOST", 1)
+    one, other = pair()
+    one.fire("n0")
+    other.fire("n1")
+    spread(one)
+    assert (one.out(), other.out()) == ({"n0"}, {"n1"})

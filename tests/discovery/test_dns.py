@@ -5,8 +5,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from dns.name import LabelTooLong
 
 from balancemw import Node, NoNodeAvailable
+from balancemw.discovery import resolver
 from balancemw.discovery.found import Answer, Source, SourceError
 from balancemw.errors import SettingsError
 from balancemw.settings import Settings, sources
@@ -191,3 +193,27 @@ def test_servers_are_written_with_or_without_a_port(server: str):
     assert settings_of(kind="dns", name="a", nameservers=[server]).nameservers == (server,)
     assert _server(server).answer_port() in (53, 5353)
     assert isinstance(settings_of(kind="dns", name="a"), sources.DnsSettings)
+
+
+def test_a_mistake_of_ours_is_no_answer_of_a_server(monkeypatch: pytest.MonkeyPatch):
+    async def ask(*_: object) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(resolver.Resolver, "ask", ask)
+    with pytest.raises(ZeroDivisionError):
+        asking(once, kind="dns", name="shop.test", port=1)
+
+
+def test_what_the_systems_resolver_says_beside_the_known_is_told(monkeypatch: pytest.MonkeyPatch):
+    made = list[bool]()
+
+    class System:
+        def __init__(self, *, configure: bool) -> None:
+            made.append(configure)
+
+        async def resolve(self, _name: str, kind: str, *, search: bool, **_: object) -> Any:
+            raise LabelTooLong if search else AssertionError
+
+    monkeypatch.setattr(resolver.dns.asyncresolver, "Resolver", System)
+    assert "cannot be looked up: A DNS label is > 63" in asking(failing, kind="dns", name="shop.test", port=1)
+    assert set(made) == {True}

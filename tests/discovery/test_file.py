@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from balancemw import Node
-from balancemw.discovery.file import parse
+from balancemw.discovery import file as module
+from balancemw.discovery.file import File, parse
 from balancemw.discovery.found import SourceError
 from tests.discovery.finding import Finding, finding, settings_of
 
@@ -197,3 +198,13 @@ def test_a_users_replace_holds_until_the_source_speaks_next(path: Path):
         assert shop.urls() == [B]
         put(path, [A, C])
         shop.until_urls(A, C)
+
+
+def test_what_changes_while_it_is_read_is_read_again(path: Path, monkeypatch: pytest.MonkeyPatch):
+    put(path, [A])
+    source, genuine = File(settings_of(kind="file", path=str(path))), module._signature
+    signatures = iter([0, 1])  # it grows meanwhile
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_signature", lambda found: (*genuine(found)[:-1], next(signatures)))
+        assert source._changed() is None
+    assert source._changed() == b'["http://a:1"]'

@@ -293,3 +293,17 @@ def test_a_response_that_can_be_used_in_with_is_a_result_like_any_other(stage: S
     response = Response(200)
     assert stage.balancer.call("s")(lambda node: response)() is response
     assert not response.closed
+
+
+def test_an_answer_that_has_nothing_to_close_is_replaced_like_any_other(stage: Stage):
+    class Bare:
+        status = 503
+
+    answers = [Bare(), Answer()]
+
+    @stage.balancer.call("s", idempotent=True)
+    async def stock(node: Node) -> object:
+        return answers.pop(0)
+
+    last = answers[1]
+    assert virtual_run(stock(), stage.clock) is last

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from balancemw import Balancer, DeadlineExceeded, NoNodeAvailable, UnknownService, deadline
 from balancemw.exchange import Destination, Exchange, in_dialect, milliseconds, services
+from balancemw.reading import Reading
 from tests.engine.clock import FakeClock
 
 NODES = ["http://10.0.0.1:8000", "http://10.0.0.2:8000"]
@@ -348,3 +349,17 @@ def test_whatever_happens_nothing_stays_in_flight(ends: list[str]):
             exchange.fail(error, again=False)
     assert total(balancer, "in_flight") == 0
     assert total(balancer, "calls") == len(ends)
+
+
+def test_an_answer_that_has_been_judged_is_read_without_another_word():
+    balancer, _ = made()
+    exchange = exchange_of(balancer)
+    attempt = exchange.begin()
+    reading = Reading(balancer["Inventory"].pool, attempt, "stock")
+    reading.end()
+    before = nodes_of(balancer)
+    for late in (reading.read_on, reading.stream, reading.end):
+        late()
+    reading.break_off(OSError())
+    assert nodes_of(balancer) == before
+    assert (total(balancer, "calls"), total(balancer, "failures"), total(balancer, "in_flight")) == (1, 0, 0)

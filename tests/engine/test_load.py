@@ -293,3 +293,15 @@ class TestCost:
         busy.observe(0.01, later)
         begin(busy, later, 3)
         assert recovered.cost(later) < busy.cost(later)
+
+
+def test_what_is_taken_back_twice_or_after_a_fork_leaves_nothing_below_zero():
+    load = Load(Node("http://n0:80"))
+    load.hang_up()
+    load.read_out(1.0)
+    load.read_on(1.0)
+    assert (load.in_flight, load.streams, load.started) == (0, 0, 0.0)
+    begin(load, 1.0)
+    load.read_on(1.0)
+    load.read_on(1.0)
+    assert (load.in_flight, load.streams, load.started) == (1, 1, 0.0)

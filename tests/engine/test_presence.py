@@ -121,3 +121,10 @@ def test_a_balancer_can_be_told_and_so_can_all_of_a_process():
     finally:
         one.resume()
         other.resume()
+
+
+def test_who_does_not_drain_has_nothing_to_take_back(caplog: pytest.LogCaptureFixture):
+    presence = Presence(PATH, 5.0)
+    since = told(presence)["since"]
+    presence.resume()
+    assert (told(presence)["state"], told(presence)["since"], caplog.text) == ("up", since, "")

@@ -5,6 +5,7 @@ from math import inf
 
 import pytest
 
+from balancemw import Node
 from balancemw.probe import Probe
 from tests.engine.ward import START, Ward, proven
 
@@ -174,3 +175,18 @@ def test_all_nodes_down_leave_the_pool_failing_open():
     ward.run(3.0)
     assert all(ward.mark_of(host) for host in ward.ill)
     assert ward.available() == {"n0", "n1", "n2"}
+
+
+def test_who_only_follows_looks_around_at_the_pace_of_the_checks():
+    ward = Ward(2, interval=5)
+
+    def seen() -> bool:
+        ward.probe.follow(ward.clock())
+        return ward.probe._known is ward.pool.roster.peers
+
+    ward.pool.replace([Node("http://n0:80"), Node("http://n7:80")], ward.clock())
+    assert seen()
+    ward.pool.replace([Node("http://n0:80")], ward.clock())
+    assert not seen()  # it has looked a moment ago
+    ward.clock.advance(5.0)
+    assert seen()

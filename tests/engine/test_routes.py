@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from balancemw import Node
 from balancemw.exchange import route_of
-from balancemw.routes import Routes
+from balancemw.routes import ANY, Routes
 from tests.engine.stage import FAULTS, Answer, Stage
 
 
@@ -143,3 +143,20 @@ def test_counts_stay_bounded_and_whole(calls: list[tuple[str, float, bool]]):
 )
 def test_the_route_of_a_request_is_its_first_segment(path: str, route: str):
     assert route_of(path) == route
+
+
+def test_routes_beyond_the_bound_count_together():
+    routes = Routes(10.0, 0.0)
+    for number in range(100):
+        routes.count(f"r{number}", 0.0, failed=number == 99)
+    assert len(routes._now) == 65
+    assert routes._now[ANY] == [36, 1]
+
+
+def test_the_benefit_of_doubt_ends_with_enough_calls():
+    routes = Routes(10.0, 0.0)
+    routes.count("stock", 0.0, failed=True)
+    assert routes.exonerate(9, 1, 0.8, enough=5)  # eight went well before anyone counted: of which route, who knows
+    for _ in range(4):
+        routes.count("stock", 0.0, failed=True)
+    assert not routes.exonerate(13, 5, 0.8, enough=5)

@@ -1,9 +1,12 @@
 """What workers share, decided on a fake clock over a store that is kept in memory."""
 
+from collections.abc import Callable
+
 import pytest
 
 from balancemw.health import Mark
-from tests.engine.crew import Crew, Member
+from balancemw.sharing.trials import Trials
+from tests.engine.crew import Crew, Member, View
 from tests.engine.stage import refused, unavailable
 
 PROBE = {"kind": "tcp", "interval": 5}
@@ -345,3 +348,77 @@ def test_who_shares_nothing_may_do_everything(alone: bool):
     crew[0].shared.set_alone(alone=alone)
     peer = crew[0].pool.roster.find("n0:80")
     assert crew[0].shared.may_try(peer) is alone
+
+
+class TestPlaces:
+    def test_what_concerns_checks_is_no_affair_of_who_makes_none(self):
+        crew = Crew(1)
+        crew[0].service.mark("n0:80", "down", source="probe", reason="by hand")
+        assert crew[0].shared.take() == []
+
+    def test_a_proof_is_told_once(self):
+        crew = Crew(1, probe=PROBE)
+        for _ in range(2):
+            crew[0].shared.prove()
+            crew.meet()
+        assert [revision for revision, _ in crew.depot.claims.values()] == [1]
+
+    def test_of_a_node_that_has_left_meanwhile_nothing_is_told(self):
+        crew = Crew(1)
+        crew[0].service.mark("n0:80", "drain", reason="going")
+        crew[0].service.replace(["http://n1:80", "http://n2:80"])
+        assert crew[0].shared.take() == []
+
+    def test_what_changed_while_it_could_not_be_told_is_told_as_it_is_then(self):
+        crew = Crew(2)
+        crew[0].service.mark("n0:80", "drain", reason="first")
+        claims = crew[0].shared.take()
+        crew[0].service.mark("n0:80", "down", reason="second")
+        crew[0].shared.put_back(claims, late=False)
+        (claim,) = crew[0].shared.take()
+        assert claim.mark is not None
+        assert (claim.mark.kind, claim.mark.reason) == ("down", "second")
+
+    def test_failures_of_a_node_that_only_others_have_count_for_nobody(self):
+        crew = Crew(2)
+        crew[1].service.replace(["http://n1:80", "http://n2:80"])
+        crew[0].fails("n0", "timeout", 2)
+        crew[0].fails("n1", "timeout", 1)
+        crew.meet()
+        peers = crew[1].pool.roster.peers.values()
+        assert {peer.node.host: peer.record.elsewhere for peer in peers} == {"n1": 1, "n2": 0}
+
+
+class TestTrialsOfOne:
+    def tend(self, crew: Crew, trials: Trials, catch_up: Callable[[], None] = lambda: None) -> None:
+        view, now = View(crew.depot, "w0"), crew.clock()
+        trials.tend([crew[0].shared], view, now, now, workers=2, catch_up=catch_up)
+
+    def test_one_that_another_has_made_just_now_is_given_back(self):
+        crew, trials = Crew(1), Trials("w0")
+        crew[0].put_out()
+        crew.clock.advance(10)
+        self.tend(crew, trials, lambda: crew[0].service.mark("n0:80", "up", reason="it is well"))
+        assert (trials.names(), crew.depot.leases) == ([], {})
+
+    def test_who_is_cut_off_has_none_left(self):
+        crew, trials = Crew(1), Trials("w0")
+        crew[0].put_out()
+        crew.clock.advance(10)
+        self.tend(crew, trials)
+        peer = crew[0].pool.roster.find("n0:80")
+        assert trials.names() == ["trial:s:http://n0:80"]
+        assert crew[0].shared.may_try(peer)
+        trials.drop()
+        assert trials.names() == []
+        assert not crew[0].shared.may_try(peer)
+
+    def test_a_call_makes_none_that_has_gone_to_another_meanwhile(self):
+        crew = Crew(1)
+        crew[0].put_out()
+        crew.clock.advance(10)
+        pool = crew[0].pool
+        peer = pool.roster.find("n0:80")
+        assert not pool._claim(peer, crew.clock(), True)
+        crew[0].shared.grant(peer.node.url)
+        assert pool._claim(peer, crew.clock(), True)

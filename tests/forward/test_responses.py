@@ -179,3 +179,8 @@ class TestAddresses:
         except ValueError:
             return
         assert found == reference or "/api/inventory" in found
+
+    def test_what_an_app_has_led_to_the_outside_itself_stays(self):
+        inside = Outside("http", "shop.example", "/api", "inventory", "http://10.0.0.5")
+        assert outward("/api/stock/1?x=1", inside) == "/api/stock/1?x=1"
+        assert outward("/stock/1?x=1", inside) == "/api/stock/1?x=1"

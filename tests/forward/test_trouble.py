@@ -58,3 +58,11 @@ def test_names_no_node_but_to_the_log(error: Exception, status: int, caplog: pyt
 @pytest.mark.parametrize("error", [TypeError("x"), UnknownService("x"), ValueError("x")])
 def test_a_mistake_of_ours_is_not_the_replicas(error: Exception):
     assert trouble(error) is None
+
+
+def test_the_error_of_a_last_try_is_the_replicas_whatever_it_came_from():
+    error = LastTryFailed("503")
+    error.__cause__ = aiohttp.ServerDisconnectedError()
+    found = trouble(error)
+    assert found is not None
+    assert found.status == 502
