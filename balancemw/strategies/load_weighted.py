@@ -147,15 +147,14 @@ class _Weights:
 
     def _measured(self, peer: Load, now: float) -> float:
         """The node's weight by its reports; 0.0: none that counts."""
-        known, at = self._known.get(peer), peer.reported_at
-        if known is not None and (peer.report is None or known.at < peer.reports_since):  # it is not what it was then
+        known, report, at = self._known.get(peer), peer.report, peer.reported_at
+        if known is not None and (report is None or known.at < peer.reports_since):  # it is not what it was then
             del self._known[peer]
             known = None
-        if peer.report is not None and (known is None or at != known.at):
-            weight = self._rating(peer.report)
-            if weight:
-                since = known.since if known is not None and at - known.at < self._expiration else at
-                known = self._known[peer] = _Known(weight, at, since)
+        weight = self._rating(report) if report is not None else 0.0
+        if weight:
+            since = known.since if known is not None and at - known.at < self._expiration else at
+            known = self._known[peer] = _Known(weight, at, since)
         if known is None or now - known.at >= self._expiration or now - known.since < self._blackout:
             return 0.0
         return known.weight
