@@ -91,10 +91,8 @@ class LoadWeighted:
             if now >= due:
                 due = now + period
                 ends = _circle(weights.of(available, everyone, now))
-            place = next(turn)
-            if not ends:
-                return available[place % size]
-            return available[bisect_right(ends, place * _STEP % _ROUND)]
+            place, circle = next(turn), ends
+            return available[bisect_right(circle, place * _STEP % _ROUND) if circle else place % size]
 
         return pick
 
@@ -149,7 +147,7 @@ class _Weights:
         """The node's weight by its reports; 0.0: none that counts."""
         known, report, at = self._known.get(peer), peer.report, peer.reported_at
         if known is not None and (report is None or known.at < peer.reports_since):  # it is not what it was then
-            del self._known[peer]
+            self._known.pop(peer, None)  # another thread may be at it too
             known = None
         weight = self._rating(report) if report is not None else 0.0
         if weight:
