@@ -11,10 +11,10 @@ once, lower samples pull it down over `DECAY` seconds. Four corrections keep it 
 * a lower sample takes at least 1/16 of the way down, so that peaks are those of as many samples for every node.
 """
 
-from math import exp, log
+from math import exp, inf, log
 
 from balancemw.node import Node
-from balancemw.orca import LoadReport
+from balancemw.orca import IN_FLIGHT, LATENCY, LoadReport
 
 DECAY = 3.0
 """Seconds in which a past latency or failure loses all but 1/e of its say. Finagle's ``decayTime`` is 10, for pools of
@@ -54,6 +54,9 @@ class Load:
         cut_short: calls that count in these sums although they ended without an answer.
         report: what the node said last of its own load; None: nothing yet.
         reported_at: when it said that.
+        reports_since: when it said something for the first time since it is what it is.
+        others: calls of other callers that it had in flight, by that report; negative: it did not say.
+        reported_latency: seconds that a call takes there of late, by that report; 0.0: it did not say.
     """
 
     __slots__ = (
@@ -66,8 +69,11 @@ class Load:
         "latency",
         "longest",
         "node",
+        "others",
         "report",
         "reported_at",
+        "reported_latency",
+        "reports_since",
         "seen_at",
         "spent",
         "squares",
@@ -95,7 +101,18 @@ class Load:
         self._failures = self._failed_at = 0.0
         self._heard_at = self._lost_at = 0.0
         self.report: LoadReport | None = None
-        self.reported_at = 0.0
+        self.reported_at = self.reports_since = self.reported_latency = 0.0
+        self.others = -1.0
+
+    def hear(self, report: LoadReport, now: float) -> None:
+        """The node reports its load with an answer, whose call is still in flight: so the node has counted it too."""
+        if self.report is None:
+            self.reports_since = now
+        self.report = report
+        self.reported_at = now
+        said, took = report.named_metrics.get(IN_FLIGHT, -1.0), report.named_metrics.get(LATENCY, 0.0)
+        self.others = max(0.0, said - self.in_flight) if 0.0 <= said < inf else -1.0
+        self.reported_latency = took if 0.0 < took < inf else 0.0
 
     def end(self, started: float) -> None:
         """The call that was sent at `started` is over, however it ended."""
@@ -148,7 +165,7 @@ class Load:
 
     def observe_at_least(self, seconds: float, now: float) -> None:
         """A call ended after `seconds` without an answer: the latency is no less than that."""
-        self.latency = max(self._faded_latency(now), seconds)
+        self.latency = max(self.faded_latency(now), seconds)
         self.spent += seconds
         self.squares += seconds * seconds
         self.cut_short += 1
@@ -201,7 +218,7 @@ class Load:
         """The score of ``peak_ewma``, in seconds: what one more call would have to wait, per weight."""
         latency = self.latency
         if now - self.seen_at > IDLE:
-            latency = self._faded_latency(now)
+            latency = self.faded_latency(now)
         calls: float = self.in_flight
         if calls > self.streams:
             age = now - self.started / (calls - self.streams)
@@ -213,6 +230,7 @@ class Load:
             calls += self.failures(now)
         return latency * (calls + 1.0) / self.weight
 
-    def _faded_latency(self, now: float) -> float:
+    def faded_latency(self, now: float) -> float:
+        """The latency as the caller saw it, less what being idle has taken off."""
         idle = now - self.seen_at - IDLE
         return self.latency * exp(-idle / DECAY) if idle > 0.0 else self.latency

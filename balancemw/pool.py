@@ -128,10 +128,9 @@ class Pool(Register):
             peer.hang_up()
 
     def hear(self, peer: Peer, report: LoadReport, now: float) -> None:
-        """The node reports its load."""
+        """The node reports its load with the answer to a call that is not given back yet."""
         with self.lock:
-            peer.report = report
-            peer.reported_at = now
+            peer.hear(report, now)
 
     def fail(self, peer: Peer, started: float, now: float, fault: Fault, route: str = ANY) -> None:
         """The call that `begin` counted in at `started` ended with `fault`."""

@@ -58,6 +58,8 @@ BUILT_IN: dict[str, str] = {
     "weighted_round_robin": "balancemw.strategies.rotation:SmoothWeighted",
     "least_requests": "balancemw.strategies.two_choices:LeastRequests",
     "peak_ewma": "balancemw.strategies.two_choices:PeakEwma",
+    "prequal": "balancemw.strategies.prequal:Prequal",
+    "load_weighted": "balancemw.strategies.load_weighted:LoadWeighted",
     "consistent_hash": "balancemw.strategies.hashing:ConsistentHash",
 }
 

@@ -6,6 +6,10 @@ points lie depends on the node alone, so one that leaves, or whose weight change
 and one that is out is passed over and comes back to exactly those it had. That the next points of the nodes lie at
 exponentially distributed distances makes the shares those of the weights, as in weighted rendezvous hashing
 (Thaler and Ravishankar, 1998). An index over the ring makes the look-up O(1).
+
+With a `balance_factor` loads are bounded (`balancemw.strategies.bound`): a key whose node is full goes on to the node
+that would have it if that one were out, and so on, in an order that depends on the key alone. It comes back as soon as
+there is room. Without one a key never leaves a node that is there.
 """
 
 from array import array
@@ -16,20 +20,33 @@ from random import Random
 from struct import unpack
 
 from balancemw.load import Load
-from balancemw.strategies import Picker
+from balancemw.strategies import OptionError, Picker
+from balancemw.strategies.bound import Bound
+from balancemw.strategies.options import number
 
 POINTS = 128
+_PASSED = 32  # nodes of a key that are looked at for one with room, before the least full of them has to do
 _BITS = 30  # Python's integers are quickest up to here
 _MASK = (1 << _BITS) - 1
 
 
 class ConsistentHash:
-    """By key; a call without a key goes to a random node."""
+    """By key; a call without a key goes to a random node.
+
+    Args:
+        rng: decides about calls without a key.
+        balance_factor: times its fair share of the calls in flight that a node may have, above 1; 1.25 stands for
+            125 in Envoy and HAProxy. None: as many as come.
+
+    Raises:
+        OptionError: the factor makes no sense.
+    """
 
     sticky = True
 
-    def __init__(self, *, rng: Random) -> None:
+    def __init__(self, *, rng: Random, balance_factor: float | None = None) -> None:
         self._random = rng.random
+        self._factor = None if balance_factor is None else _factor(balance_factor)
         self._built: tuple[Sequence[Load], _Ring] = ((), _Ring(()))  # one value: choices are made without a lock
 
     def picker(self, available: Sequence[Load], everyone: Sequence[Load]) -> Picker:
@@ -38,13 +55,26 @@ class ConsistentHash:
             built = self._built = (everyone, _Ring(everyone))
         ring, random, count = built[1], self._random, len(available)
         out = ring.without(available)
+        bound = None if self._factor is None else Bound(available, self._factor)
 
         def pick(now: float, key: str | None) -> Load:  # noqa: ARG001
             if key is None:
                 return available[int(random() * count)]
-            return everyone[ring.find(key, out)]
+            place = ring.place(key)
+            who = ring.find(place, out)
+            if bound is not None:
+                most = bound.allowed()
+                if everyone[who].in_flight >= most * everyone[who].weight:
+                    who = _relieve(who, place, ring, everyone, out, most)
+            return everyone[who]
 
         return pick
+
+
+def _factor(value: object) -> float:
+    if isinstance(value, int | float) and value >= 100:
+        raise OptionError("balance_factor", f"is a factor, such as 1.25, and no percentage, got {value!r}")
+    return number("balance_factor", value, 1.0, above=True)
 
 
 class _Ring:
@@ -75,9 +105,13 @@ class _Ring:
             out[self._index[id(peer)]] = 0
         return out
 
-    def find(self, key: str, out: bytearray) -> int:
-        """The index of the peer that `key` belongs to; at least one is not `out`."""
-        place = int.from_bytes(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=4).digest(), "big") & _MASK
+    @staticmethod
+    def place(key: str) -> int:
+        """Where `key` lies on the ring."""
+        return int.from_bytes(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=4).digest(), "big") & _MASK
+
+    def find(self, place: int, out: bytearray) -> int:
+        """The index of the peer that what lies at `place` belongs to; at least one is not `out`."""
         ring, slowness, end = self._ring, self._slowness, len(self._ring)
         i = self._start[place >> self._bucket]
         while i < end and ring[i] < place:
@@ -97,6 +131,21 @@ class _Ring:
                     if reach == distance:  # nobody is quicker
                         return owner
             i += 2
+
+
+def _relieve(who: int, place: int, ring: _Ring, everyone: Sequence[Load], out: bytearray, most: float) -> int:
+    """The next node after `who` that has fewer than `most` calls per weight; if none of many has, the least full."""
+    passed, left = bytearray(out), min(_PASSED, out.count(0))
+    best, least = who, everyone[who].in_flight / everyone[who].weight
+    while left := left - 1:
+        passed[who] = 1
+        who = ring.find(place, passed)
+        peer = everyone[who]
+        if peer.in_flight < most * peer.weight:
+            return who
+        if peer.in_flight / peer.weight < least:
+            best, least = who, peer.in_flight / peer.weight
+    return best
 
 
 def _points(peer: Load) -> list[int]:
