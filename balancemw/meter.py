@@ -22,6 +22,9 @@ _ASKED_FOR = 60.0  # seconds after a question for which latencies are still note
 _SAMPLES = 16  # latencies that are kept for each class of requests in flight
 _CLASSES = 20  # 0, 1, 2 and 3, 4 to 7 …: within a class, the number in flight makes little difference
 _NEAREST = [sorted(range(_CLASSES), key=lambda each: abs(each - here)) for here in range(_CLASSES)]
+LIMITS = Path("/sys/fs/cgroup/cpu.max")
+"""Where Linux tells a container how much CPU time it has: microseconds, or ``max``, of so many."""
+
 _SHORTEST = 0.1  # seconds over which CPU time says anything
 
 Arrival = tuple[float, int]
@@ -117,7 +120,7 @@ class Meter:
         with self._lock:
             self._noted_until = now + _ASKED_FOR
             start = floor(now) - WINDOW + 1
-            served, errors = self._since(start)
+            served, errors = self._counts(start)
             seconds = max(1.0, now - max(start, self._born))
             others = max(0, self.in_flight - 1)
             latency = self._latency(others, now)
@@ -133,7 +136,7 @@ class Meter:
             named_metrics=named,
         )
 
-    def _since(self, start: int) -> tuple[int, int]:
+    def _counts(self, start: int) -> tuple[int, int]:
         """Requests and errors since the second `start`."""
         for past in self._past:
             if past.second >= start:
@@ -149,7 +152,7 @@ class Meter:
         return max(0.0, cpu - since.cpu) / (now - since.time)
 
     def _latency(self, others: int, now: float) -> float | None:
-        """The median of the last latencies of requests that came when about `others` were in flight (Prequal, NSDI '24).
+        """The median of late of requests that came when about `others` were in flight (Prequal, NSDI '24).
 
         Where there are none of late, those that came at the nearest numbers tell more than nothing.
         """
@@ -168,6 +171,6 @@ def cores() -> float:
     """How many processors this process may use: those it may run on, or less if its container is limited."""
     allowed = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     with suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()  # "max" where there is no limit
+        quota, period = LIMITS.read_text().split()
         allowed = min(allowed, int(quota) / int(period))
     return allowed

@@ -82,7 +82,7 @@ class Presence(Meter):
         return (said, ("connection", "close")) if close else (said,)
 
     def load_header(self, form: str) -> tuple[str, str] | None:
-        """The header that answers a request for a report in `form`; None: that is no format of ours, or none is told."""
+        """The header that answers a request for a report in `form`; None: that is no format, or none is told."""
         write = WRITERS.get(form.partition(",")[0].strip().lower()) if self.reports else None
         return None if write is None else (REPORT, write(self.load(self._utilization())))
 

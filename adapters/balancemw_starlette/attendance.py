@@ -29,7 +29,7 @@ async def attend(balancer: Balancer, app: ASGIApp, scope: Scope, receive: Receiv
 async def attend_and_count(
     balancer: Balancer, app: Answerer, told: Told, scope: Scope, receive: Receive, send: Send
 ) -> None:
-    """As `attend`, for a request that is one of the app's own; `told`: headers of it, for `app` and to be heeded here."""
+    """As `attend`, for one of the app's own requests; `told`: those of its headers that matter here and to `app`."""
     if await _reported(balancer, scope, send):
         return
     presence = balancer.presence

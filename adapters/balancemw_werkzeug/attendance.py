@@ -56,9 +56,7 @@ class _Visit:
         self._begun = False
         self._arrival = presence.enter()
 
-    def start(
-        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /
-    ) -> Callable[[bytes], object]:
+    def start(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Callable[[bytes], object]:
         """The `start_response` that the app is given."""
         presence = self.presence
         if not self._begun:
