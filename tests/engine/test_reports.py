@@ -1,6 +1,6 @@
 """What nodes report of their load: asked for and heard only where the strategy goes by it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -9,26 +9,12 @@ import pytest
 
 from balancemw import Balancer
 from balancemw.exchange import Exchange, services
-from balancemw.load import Load
 from balancemw.orca import FORMAT, REPORT, LoadReport
-from balancemw.strategies import Picker
-from balancemw.strategies.rotation import RoundRobin
+from tests.engine.heedful import HEEDFUL
 from tests.engine.stage import Answer, Stage
 
 REPORTED = LoadReport(rps_fractional=5.0, named_metrics={"in_flight": 3.0})
 SAID = "TEXT rps_fractional=5.0, eps=0.0, named_metrics.in_flight=3.0"
-
-
-class Heedful(RoundRobin):
-    """Goes by reports, or so it says."""
-
-    reports = True
-
-    def picker(self, available: Sequence[Load], everyone: Sequence[Load]) -> Picker:
-        return super().picker(available, everyone)
-
-
-HEEDFUL = f"{__name__}:Heedful"
 
 
 class Unread(dict[str, str]):
