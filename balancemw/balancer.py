@@ -74,7 +74,7 @@ class Balancer:
         self.alerts.hasten = self._monitor.hasten
         self._events.journal.catch_up = self._sum_up
         inbound = self.settings.inbound
-        self.presence = Presence(inbound.health_path, inbound.drain_seconds)
+        self.presence = Presence(inbound.health_path, inbound.drain_seconds, reports=inbound.report_load)
         _alive.add(self)
 
     def drain(self, reason: str = "asked to") -> None:
@@ -84,6 +84,15 @@ class Balancer:
     def resume(self) -> None:
         """Take `drain` back."""
         self.presence.resume()
+
+    def report_utilization(self, utilization: Callable[[], float]) -> None:
+        """Have the app's load reports say what it knows better than anybody: how much of what it can do is in use.
+
+        Args:
+            utilization: called for every report; 0 and up, where 1.0 is all that the app can do: the share of a pool of
+                connections in use, or the length of a queue beside what is a long one. It must not block.
+        """
+        self.presence.utilization = utilization
 
     def _pool(self, name: str) -> Pool:
         settings = self.settings.services[name]

@@ -42,15 +42,18 @@ class Destination:
         name: of the service.
         by_node: whether a replica is called by its own name rather than by the service's.
         once, repeatable: on which terms a request is sent, if doing it twice may do harm and if not.
+        asks: what a request carries to ask for a load report, unless its caller does already; nothing where the
+            service's strategy does not go by them.
         good: the statuses of responses that are certainly no failure, which is all that most need to be asked.
     """
 
-    __slots__ = ("by_node", "good", "name", "once", "repeatable")
+    __slots__ = ("asks", "by_node", "good", "name", "once", "repeatable")
 
     def __init__(self, service: Service) -> None:
         settings = service.pool.settings
         self.name = service.name
         self.by_node = settings.host_header == "node"
+        self.asks = tuple(service.request_headers.items())
         self.good = frozenset(range(400)) - frozenset(settings.retry.statuses)
         self.once = service.terms(Wishes(idempotent=False))
         self.repeatable = service.terms(Wishes(idempotent=True))

@@ -1,10 +1,15 @@
-"""What nodes say of themselves: one that says it is going gets no new calls, until it shows that it is back."""
+"""What nodes say of themselves in their answers: how much they have to do, and that they are going.
 
+One that is going gets no new calls, until it shows that it is back.
+"""
+
+from collections.abc import Callable
 from math import inf
 from typing import Any
 
 from balancemw.context import Clock
 from balancemw.health import GOING, Mark
+from balancemw.orca import found
 from balancemw.peer import Peer
 from balancemw.pool import Pool
 from balancemw.presence import STATE, time_to_go
@@ -20,10 +25,20 @@ def listen(pool: Pool, peer: Peer, response: object, clock: Clock) -> None:
     try:
         headers: Any = getattr(response, "headers", None)
         said = None if headers is None else headers.get(STATE)
+        report = found(headers.get) if headers is not None and pool.wants_reports else None
     except Exception:  # of somebody's own
         return
+    if report is not None:
+        pool.hear(peer, report, clock())
     if said:
         heed(pool, peer, str(said), clock())
+
+
+def hear(pool: Pool, peer: Peer, header: Callable[[str], object], clock: Clock) -> None:
+    """Have the pool know the report in a response whose headers `header` gives, if there is one."""
+    report = found(header)
+    if report is not None:
+        pool.hear(peer, report, clock())
 
 
 def heed(pool: Pool, peer: Peer, said: str, now: float) -> None:

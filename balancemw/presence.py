@@ -6,13 +6,15 @@ calls stay away, those in flight finish, and nothing is lost when it stops liste
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from math import inf
-from threading import Lock
+from math import inf, isfinite
 from weakref import WeakSet
 
 from balancemw.events import LOG
+from balancemw.meter import Meter
+from balancemw.orca import REPORT, WRITERS
 
 STATE = "x-balancemw-state"
 """The header of answers of an app that is going: ``draining``, and ``draining; left=4.2`` if it knows how long it goes
@@ -36,42 +38,34 @@ class Report:
     body: bytes
 
 
-class Presence:
+class Presence(Meter):
     """How it is with the app that a balancer belongs to. Safe from any thread, and to drain even from a signal handler.
 
     Args:
         path: where the health document is; None: nowhere.
         grace: seconds that it goes on serving when it is told to end.
+        reports: whether it tells its load when it is asked.
 
     Attributes:
         draining: whether it is going.
         watched: whether somebody listens for the signal that tells it to end.
-        in_flight: requests being served now.
-        served: requests in all.
+        reports: whether it tells its load when it is asked.
+        utilization: what the app says of itself, called for each report: the share of what it can do that is in use.
     """
 
-    def __init__(self, path: str | None, grace: float) -> None:
+    def __init__(self, path: str | None, grace: float, *, reports: bool = True) -> None:
+        super().__init__()
         self.grace = grace
+        self.reports = reports
         self.draining = self.watched = False
-        self.in_flight = self.served = 0
+        self.utilization: Callable[[], float] | None = None
+        self._blamed = False  # whether it has been told that this function fails
         self._path = path
         self._since = time.time()
         self._drained_at = self._until = 0.0
-        self._lock = Lock()
         _everyone.add(self)
 
     # -- requests
-
-    def enter(self) -> None:
-        """A request has come in."""
-        with self._lock:
-            self.in_flight += 1
-            self.served += 1
-
-    def leave(self) -> None:
-        """A request has been answered."""
-        with self._lock:
-            self.in_flight -= 1
 
     def headers(self, *, close: bool = False) -> tuple[tuple[str, str], ...]:
         """What every answer carries beside its own headers; nothing while the app is up.
@@ -86,6 +80,25 @@ class Presence:
             f"{_DRAINING}; left={max(0.0, self._until - time.monotonic()):.1f}" if self._until else _DRAINING,
         )
         return (said, ("connection", "close")) if close else (said,)
+
+    def load_header(self, form: str) -> tuple[str, str] | None:
+        """The header that answers a request for a report in `form`; None: that is no format, or none is told."""
+        write = WRITERS.get(form.partition(",")[0].strip().lower()) if self.reports else None
+        return None if write is None else (REPORT, write(self.load(self._utilization())))
+
+    def _utilization(self) -> float:
+        if self.utilization is None:
+            return 0.0
+        try:
+            said = float(self.utilization())
+            if not (isfinite(said) and said >= 0.0):
+                raise ValueError(f"expected a number of 0 or more, not {said!r}")
+        except Exception:
+            if not self._blamed:
+                self._blamed = True
+                LOG.exception("the app's utilization is not known, and left out of load reports")
+            return 0.0
+        return said
 
     def report(self, method: str, path: str) -> Report | None:
         """The health document, if that is what is asked for. It names no service and no node."""
@@ -132,8 +145,7 @@ class Presence:
 
     def after_fork(self) -> None:
         """Begin anew in a child process: the requests, and the thread that may hold the lock, are its parent's."""
-        self._lock = Lock()
-        self.in_flight = self.served = 0
+        self.reset()
         self.watched = False
         self._since = time.time()
 

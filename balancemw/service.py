@@ -1,7 +1,7 @@
 """A service: a name that stands for its replicas."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
 from random import Random
@@ -11,6 +11,7 @@ from balancemw.call import Terms
 from balancemw.context import Clock
 from balancemw.health import Mark, check_mark, check_source
 from balancemw.node import Node
+from balancemw.orca import ASK
 from balancemw.pool import Pool
 from balancemw.retry import FullJitter, RetryPolicy
 from balancemw.settings import parse_nodes
@@ -64,6 +65,14 @@ class Service:
     def available(self) -> tuple[Node, ...]:
         """The nodes that calls may go to now."""
         return self.pool.available(self._clock())
+
+    @property
+    def request_headers(self) -> Mapping[str, str]:
+        """What requests to its nodes had better carry: it asks for load reports, if the strategy goes by them.
+
+        The client adapters send it by themselves, and it need not be sent at all.
+        """
+        return ASK if self.pool.wants_reports else {}
 
     def terms(self, wishes: Wishes) -> Terms:
         """On which terms a function with these wishes calls this service."""

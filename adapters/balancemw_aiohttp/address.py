@@ -39,6 +39,8 @@ class Address:
         self.granted = request.headers.get(TIMEOUT)
         if request.proxy is not None:
             request.update_proxy(None, None, None)  # chosen by the service's name, which no proxy knows
+        for name, value in destination.asks:
+            request.headers.setdefault(name, value)
 
     def set(self, node: Node) -> None:
         """Send the request to `node`."""
@@ -60,6 +62,8 @@ def direct(request: ClientRequest, url: URL, destination: Destination, attempt: 
     left = milliseconds(attempt, headers.get(TIMEOUT))
     if left is not None:
         headers[TIMEOUT] = left
+    for name, value in destination.asks:
+        headers.setdefault(name, value)
 
 
 @lru_cache(maxsize=1024)  # as yarl keeps urls that are asked for again and again

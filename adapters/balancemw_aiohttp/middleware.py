@@ -10,6 +10,7 @@ from balancemw import BalanceError, Balancer
 from balancemw.call import Try, leave
 from balancemw.context import BOUND
 from balancemw.exchange import IDEMPOTENT, Exchange, in_dialect, route_of, services
+from balancemw.notice import hear
 from balancemw.opening import wait_for_nodes_async
 from balancemw.presence import STATE as _STATE
 from balancemw.reading import Reading
@@ -81,6 +82,8 @@ class Balance:
             if timer is not None:
                 timer.end()
             if response.status in destination.good and STATE not in response.headers:
+                if destination.asks:
+                    hear(terms.pool, attempt.peer, response.headers.get, attempt.clock)
                 route = route_of(url.raw_path) if attempt.peer.watched else ANY
                 if response.connection is None:  # all of it is here
                     terms.pool.succeed(attempt.peer, attempt.started, attempt.clock(), route)

@@ -7,8 +7,11 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from balancemw.farewell import watch_sigterm
+from balancemw.orca import FORMAT, REPORT
 from balancemw.presence import Presence
 from balancemw_django.own import balancer
+
+_FORMAT = "HTTP_" + FORMAT.upper().replace("-", "_")
 
 
 def attend(request: HttpRequest) -> HttpResponseBase | None:
@@ -22,21 +25,32 @@ def attend(request: HttpRequest) -> HttpResponseBase | None:
 
 
 @contextmanager
-def count_out() -> Generator[Callable[[HttpResponseBase], HttpResponseBase], None, None]:
+def count_out(request: HttpRequest) -> Generator[Callable[[HttpResponseBase], HttpResponseBase], None, None]:
     """Count a request in, and out again when its response, to be shown to what this gives, has been sent."""
     presence = balancer().presence
-    streamed = False
+    begun = streamed = False
 
     def counted(response: HttpResponseBase) -> HttpResponseBase:
-        nonlocal streamed
+        nonlocal begun, streamed
+        begun = True
+        presence.answered(arrival, response.status_code >= 500)
         streamed = isinstance(response, StreamingHttpResponse)
         if streamed:
             _leave_at_the_end(response, presence)
+        asked = request.META.get(_FORMAT)
+        if asked and not response.has_header(REPORT):  # the project knows better
+            said = presence.load_header(asked)
+            if said is not None:
+                response[REPORT] = said[1]
         return _told(response, presence)
 
-    presence.enter()
+    arrival = presence.enter()
     try:
         yield counted
+    except Exception:
+        if not begun:
+            presence.answered(arrival, True)
+        raise
     finally:
         if not streamed:
             presence.leave()

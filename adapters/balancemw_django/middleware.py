@@ -61,7 +61,7 @@ class BalanceMiddleware:
         serve = _admin_answer(request)
         if serve is not None:
             return serve()
-        with count_out() as counted:
+        with count_out(request) as counted:
             serving = _open(request)
             with serving:
                 routes = forwarding()
@@ -75,7 +75,7 @@ class BalanceMiddleware:
         serve = _admin_answer(request)
         if serve is not None:
             return await asyncio.to_thread(serve)
-        with count_out() as counted:
+        with count_out(request) as counted:
             serving = _open(request)
             with serving:
                 routes = forwarding()

@@ -14,6 +14,7 @@ from balancemw.exchange import TIMEOUT_MS, milliseconds
 from balancemw.inbound import ATTEMPT_COUNT
 
 Raw = list[tuple[bytes, bytes]]
+Asks = tuple[tuple[str, str], ...]
 
 COUNT, TIMEOUT = ATTEMPT_COUNT.encode(), TIMEOUT_MS.encode()
 _OURS = frozenset((COUNT, TIMEOUT))
@@ -88,12 +89,18 @@ def outgoing(module: Any) -> Callable[..., Any]:
     return Outgoing
 
 
-def told(headers: Any, attempt: Try, number: int = 1) -> Raw:
-    """A request's headers, with what the replica is told: which try this is, and how many milliseconds it may take."""
+def told(headers: Any, attempt: Try, asks: Asks, number: int = 1) -> Raw:
+    """A request's headers, with what the replica is told: which try this is, and how many milliseconds it may take.
+
+    `asks`: what it is asked, unless the caller asks already.
+    """
     everything = headers.raw
     raw: Raw = [pair for pair in everything if pair[0].lower() not in _OURS]
     left = milliseconds(attempt, headers.get(TIMEOUT_MS) if len(raw) < len(everything) else None)
     raw.append(_FIRST if number == 1 else (COUNT, b"%d" % number))
     if left is not None:
         raw.append((TIMEOUT, left.encode()))
+    for name, value in asks:
+        if name not in headers:
+            raw.append((name.encode(), value.encode()))
     return raw

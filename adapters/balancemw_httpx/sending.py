@@ -6,6 +6,7 @@ from typing import Any
 from balancemw.call import Terms, Try
 from balancemw.exchange import Destination, Exchange, route_of
 from balancemw.fault import Fault, Kind
+from balancemw.notice import hear
 from balancemw.presence import STATE
 from balancemw.routes import ANY
 from balancemw.timeouts import Watch, watch
@@ -43,7 +44,9 @@ def first(request: Any, library: Library, destination: Destination, attempt: Try
     origin = library.origin(attempt.node.url)
     if origin.parts[0] == b"https":
         extensions["sni_hostname"] = destination.name
-    return library.outgoing(request, origin, told(request.headers, attempt), request.stream, extensions)
+    return library.outgoing(
+        request, origin, told(request.headers, attempt, destination.asks), request.stream, extensions
+    )
 
 
 def plain_answer(
@@ -68,6 +71,8 @@ def plain_answer(
             length = value
         elif name == _STATE or (name == b"content-type" and value.startswith(_EVENTS)):
             return None
+    if destination.asks:
+        hear(terms.pool, attempt.peer, response.headers.get, attempt.clock)
     body = answer(response.stream, terms.pool, attempt, route(request) if attempt.peer.watched else ANY)
     if not length or len(length) > _SHORT:
         body.read_on(long=length.isdigit())
@@ -150,7 +155,7 @@ class Sending:
         """The request of a try."""
         request, extensions = self._request, self._extensions
         origin = self.library.origin(attempt.node.url)
-        raw = told(request.headers, attempt, self.exchange.number)
+        raw = told(request.headers, attempt, self.destination.asks, self.exchange.number)
         if self._names_node:
             raw = [(name, origin.url.netloc if name.lower() == b"host" else value) for name, value in raw]
         if origin.parts[0] == b"https":

@@ -12,6 +12,7 @@ from balancemw.call import Terms, Try, leave
 from balancemw.context import BOUND
 from balancemw.exchange import IDEMPOTENT, SMALL_BODY, TIMEOUT_MS, Destination, Exchange, route_of
 from balancemw.fault import Fault, Kind
+from balancemw.orca import FORMAT
 from balancemw_requests.answer import follow
 from balancemw_requests.body import body_of
 from balancemw_requests.limits import Limits
@@ -48,7 +49,7 @@ class Sending:
         options: how.
     """
 
-    __slots__ = ("_body", "_destination", "_exchange", "_host", "_options", "_post", "_request", "_terms")
+    __slots__ = ("_added", "_body", "_destination", "_exchange", "_options", "_post", "_request", "_terms")
 
     def __init__(
         self, request: PreparedRequest, destination: Destination, post: Callable[..., Response], options: Options
@@ -61,7 +62,8 @@ class Sending:
         self._options = options
         self._terms: Terms = destination.repeatable if again else destination.once
         self._exchange = Exchange(destination, self._terms, options.key, route=route_of(request.path_url))
-        self._host: Headers = () if destination.by_node or "Host" in headers else (("Host", options.host),)
+        asks = () if destination.asks and FORMAT in headers else destination.asks
+        self._added: Headers = asks if destination.by_node or "Host" in headers else (("Host", options.host), *asks)
         self._body = None if request.body is None else body_of(request, self._progress)
 
     def send(self) -> Response:
@@ -86,7 +88,7 @@ class Sending:
 
     def _transmit(self, attempt: Try) -> Response:
         request, options, node = self._request, self._options, attempt.node
-        headers = self._host, self._exchange.headers(request.headers.get(TIMEOUT_MS))
+        headers = self._added, self._exchange.headers(request.headers.get(TIMEOUT_MS))
         sent = outgoing(request, node, self._destination.host_of(node), self._body or request.body, headers)
         return self._post(sent, options.stream, Limits(attempt, options.timeout), options.verify, options.cert)
 

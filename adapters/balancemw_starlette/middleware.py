@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from functools import partial
 
 from balancemw import Balancer, Settings
 from balancemw.admin import admin_of
@@ -10,8 +11,9 @@ from balancemw.context import BOUND, REQUEST, Request
 from balancemw.events import LOG
 from balancemw.farewell import watch_sigterm
 from balancemw.inbound import ATTEMPT_COUNT, conclude, open_request, problem_of
+from balancemw.orca import FORMAT
 from balancemw_starlette.asgi import ASGIApp, Message, Receive, Scope, Send, give
-from balancemw_starlette.attendance import attend
+from balancemw_starlette.attendance import Told, attend, attend_and_count
 from balancemw_starlette.forwarding import Forwarding
 from balancemw_starlette.surface import path_below_mount, serve_admin
 
@@ -52,27 +54,34 @@ class BalanceMiddleware:
         self._owned = balancer is None
         self._closed = False
         self._forwarding = Forwarding(self.balancer) if self.balancer.settings.routes else None
-        self._headers = {
-            name.encode("latin-1"): name for name in (*self.balancer.settings.inbound.deadline_headers, ATTEMPT_COUNT)
-        }
+        names = (*self.balancer.settings.inbound.deadline_headers, ATTEMPT_COUNT, FORMAT)
+        self._headers = {name.encode("latin-1"): name for name in names}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await attend(self.balancer, self._dispatch, scope, receive, send)
-
-    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
-        kind = scope["type"]
-        below = self._admin.below(path_below_mount(scope)) if self._admin is not None and kind == "http" else None
-        if self._admin is not None and below is not None:  # first, as a route may be all of the app
-            await serve_admin(self._admin, below, scope, receive, send)
+        if scope["type"] != "http":
+            await self._converse(scope, receive, send)
             return
+        below = None if self._admin is None else self._admin.below(path_below_mount(scope))
+        if self._admin is not None and below is not None:  # first, as a route may be all of the app
+            await attend(self.balancer, partial(serve_admin, self._admin, below), scope, receive, send)
+            return
+        await attend_and_count(self.balancer, self._answer, self._told(scope), scope, receive, send)
+
+    async def _answer(self, told: Told, scope: Scope, receive: Receive, send: Send) -> None:
+        request = open_request(self.balancer, told.get)
         forwarded = None if self._forwarding is None else self._forwarding.app_for(scope)
         if forwarded is not None:
-            request = open_request(self.balancer, self._told(scope).get) if kind == "http" else Request(self.balancer)
             await self._run(forwarded, request, scope, receive, send)
             return
-        if kind == "http":
-            scope.setdefault("state", {})["balancer"] = self.balancer
-            await self._serve(scope, receive, send)
+        scope.setdefault("state", {})["balancer"] = self.balancer
+        await self._serve(request, scope, receive, send)
+
+    async def _converse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What is not a request with an answer."""
+        kind = scope["type"]
+        forwarded = None if self._forwarding is None else self._forwarding.app_for(scope)
+        if forwarded is not None:
+            await self._run(forwarded, Request(self.balancer), scope, receive, send)
         elif kind == "websocket":  # a conversation, which is not due at any time
             scope.setdefault("state", {})["balancer"] = self.balancer
             await self._run(self._app, Request(self.balancer), scope, receive, send)
@@ -95,8 +104,7 @@ class BalanceMiddleware:
 
     # -- requests
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = open_request(self.balancer, self._told(scope).get)
+    async def _serve(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
         answer = _Answer(send, request)
         try:
             await self._run(self._app, request, scope, receive, answer.send)
@@ -109,10 +117,10 @@ class BalanceMiddleware:
         else:
             await answer.release()
 
-    def _told(self, scope: Scope) -> dict[str, str]:
+    def _told(self, scope: Scope) -> Told:
         """The headers that matter here; of repeated ones the first."""
         wanted = self._headers
-        told: dict[str, str] = {}
+        told: Told = {}
         for name, value in scope["headers"]:
             if name in wanted:
                 told.setdefault(wanted[name], value.decode("latin-1"))

@@ -6,35 +6,74 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from balancemw import Balancer
 from balancemw.farewell import watch_sigterm
+from balancemw.orca import FORMAT, REPORT
 from balancemw.presence import Presence
+
+_FORMAT = "HTTP_" + FORMAT.upper().replace("-", "_")
 
 
 def attend(
-    balancer: Balancer, app: WSGIApplication, environ: WSGIEnvironment, start_response: StartResponse
+    balancer: Balancer,
+    app: WSGIApplication,
+    counts: bool,
+    environ: WSGIEnvironment,
+    start_response: StartResponse,
 ) -> Iterable[bytes]:
-    """Answer the request by the health document, if that is asked for, and else by `app`."""
+    """Answer the request by the health document, if that is asked for, and else by `app`.
+
+    `counts`: whether it is one of the app's own requests: others are not counted, and told nothing.
+    """
     watch_sigterm(balancer, server="SERVER_SOFTWARE" in environ)
     presence = balancer.presence
     report = presence.report(environ["REQUEST_METHOD"], environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""))
     if report is not None:
         start_response(f"{int(report.status)} {report.status.phrase}", [*report.headers, *presence.headers()])
         return [report.body]
-
-    def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Callable[[bytes], object]:
-        if presence.draining:
-            headers = [*headers, *presence.headers()]  # Connection is the server's affair (PEP 3333)
-        return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
-
-    presence.enter()
+    if not counts:
+        return app(environ, start_response)
+    visit = _Visit(presence, environ.get(_FORMAT, ""), start_response)
     try:
-        body = app(environ, start)
+        body = app(environ, visit.start)
     except BaseException:
+        visit.fail()
         presence.leave()
         raise
     if _is_whole(body, environ):
         presence.leave()  # what is left is the server's to do
         return body
-    return _Body(body, presence)
+    return _Body(body, visit)
+
+
+class _Visit:
+    """A request, from its arrival to the head of its answer."""
+
+    __slots__ = ("_arrival", "_asked", "_begun", "_start", "presence")
+
+    def __init__(self, presence: Presence, asked: str, start_response: StartResponse) -> None:
+        self.presence = presence
+        self._asked = asked
+        self._start = start_response
+        self._begun = False
+        self._arrival = presence.enter()
+
+    def start(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Callable[[bytes], object]:
+        """The `start_response` that the app is given."""
+        presence = self.presence
+        if not self._begun:
+            self._begun = True
+            presence.answered(self._arrival, status[:1] == "5")
+        if presence.draining:
+            headers = [*headers, *presence.headers()]  # Connection is the server's affair (PEP 3333)
+        if self._asked and not any(name.lower() == REPORT for name, _ in headers):  # the app knows better
+            said = presence.load_header(self._asked)
+            headers = headers if said is None else [*headers, said]
+        return self._start(status, headers, exc_info) if exc_info else self._start(status, headers)
+
+    def fail(self) -> None:
+        """There is no answer, unless it has begun."""
+        if not self._begun:
+            self._begun = True
+            self.presence.answered(self._arrival, True)
 
 
 def _is_whole(body: Iterable[bytes], environ: WSGIEnvironment) -> bool:
@@ -48,21 +87,22 @@ def _is_whole(body: Iterable[bytes], environ: WSGIEnvironment) -> bool:
 class _Body:
     """A body that is still to be made: until it is closed, its request is being served."""
 
-    __slots__ = ("_body", "_presence")
+    __slots__ = ("_body", "_visit")
 
-    def __init__(self, body: Iterable[bytes], presence: Presence) -> None:
+    def __init__(self, body: Iterable[bytes], visit: _Visit) -> None:
         self._body = body
-        self._presence: Presence | None = presence
+        self._visit: _Visit | None = visit
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._body)
 
     def close(self) -> None:
         """Close the app's body, once."""
-        presence, self._presence = self._presence, None
-        if presence is None:
+        visit, self._visit = self._visit, None
+        if visit is None:
             return
-        presence.leave()
+        visit.fail()  # closed before its first part, it has raised
+        visit.presence.leave()
         close = getattr(self._body, "close", None)
         if close is not None:
             close()

@@ -138,7 +138,8 @@ class _Forward:
         """An answer, and what of its head the client gets."""
         attempt = self._exchange.attempt
         fields = [*self._head.fields]
-        fields += [(name.encode(), value.encode()) for name, value in self._exchange.headers()]
+        told = (*self._exchange.headers(), *self._way.destination.asks)
+        fields += [(name.encode(), value.encode()) for name, value in told]
         if self._head.length is not None:
             fields.append((b"content-length", str(self._head.length).encode()))
         response = self._way.wire.ask(attempt, self._method, self._target, fields, self._inflow.body())

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping
 from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -53,12 +54,11 @@ class BalanceMiddleware:
         self._keys = {name: "HTTP_" + name.upper().replace("-", "_") for name in names}
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        return attend(self.balancer, self._answer, environ, start_response)
+        if self._admin is not None and (below := admin_path(self._admin, environ)) is not None:
+            return attend(self.balancer, partial(serve_admin, self._admin, below), False, environ, start_response)
+        return attend(self.balancer, self._answer, True, environ, start_response)
 
     def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if self._admin is not None and (below := admin_path(self._admin, environ)) is not None:
-            return serve_admin(self._admin, below, environ, start_response)
-
         def header(name: str) -> str | None:
             value: str | None = environ.get(self._keys[name])
             return None if value is None else value.partition(",")[0]  # servers join repeated headers

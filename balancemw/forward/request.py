@@ -7,6 +7,7 @@ from http import HTTPStatus
 
 from balancemw.forward.fields import VIA_NAME, Field, appended, listed, lowered, sound, this_hop, token, values, via
 from balancemw.forward.refusal import Refused
+from balancemw.orca import FORMAT
 
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+;=%-]*(:[0-9]*)?|\[[0-9A-Fa-f:.]+\](:[0-9]*)?")
@@ -14,7 +15,7 @@ _ADDRESS = re.compile(r"[0-9A-Fa-f.:]+", re.ASCII)
 _LOOP = 16
 
 # Said anew by us, by the client that sends the request on, or by the server that has dealt with it.
-_OURS = frozenset((b"host", b"content-length", b"x-request-timeout-ms", b"x-envoy-attempt-count"))
+_OURS = frozenset((b"host", b"content-length", b"x-request-timeout-ms", b"x-envoy-attempt-count", FORMAT.encode()))
 
 # A reader that makes variables of headers, as WSGI and CGI do, takes X_Forwarded_For for X-Forwarded-For.
 _DISGUISED = re.compile(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from balancemw.forward.fields import Field, lowered, sound, this_hop, values, via
+from balancemw.orca import BINARY, HEADERS
 from balancemw.presence import STATE
 
 _PORTS = {"http": 80, "https": 443}
@@ -15,7 +16,7 @@ _OF_THE_SERVER = frozenset((b"date", b"server"))
 
 
 # What a replica says of itself is not true of us.
-_OF_THE_REPLICA = frozenset((STATE.encode(),))
+_OF_THE_REPLICA = frozenset(name.encode() for name in (STATE, *HEADERS, BINARY))
 
 
 class Nonsense(Exception):

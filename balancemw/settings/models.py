@@ -236,6 +236,7 @@ class InboundSettings:
         health_path: where the app says how it is; None: nowhere.
         drain_seconds: how long after SIGTERM the app serves on and says that it is going, before its server hears of
             the signal; 0: not at all.
+        report_load: whether a request that asks for a load report is answered with one.
     """
 
     deadline_headers: Annotated[
@@ -247,6 +248,7 @@ class InboundSettings:
     chain_stop: Flag = True
     health_path: Annotated[Text, AfterValidator(_path)] | None = None
     drain_seconds: SecondsOrZero = 5.0
+    report_load: Flag = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

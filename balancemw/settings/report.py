@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 # Keys that the product knows and this version does not: a "did you mean" would lead away from them.
 _LATER = {
     "service": ("hedge", "zone"),
-    "inbound": ("report_load",),
 }
 
 _TEXTS = {

@@ -253,6 +253,15 @@ async def file_async(request: HttpRequest) -> FileResponse:
     return file(request)
 
 
+def own(request: HttpRequest) -> HttpResponse:
+    """With a load report of its own."""
+    return HttpResponse("own", headers={"Endpoint-Load-Metrics": "TEXT cpu_utilization=0.123"})
+
+
+async def own_async(request: HttpRequest) -> HttpResponse:
+    return own(request)
+
+
 def real(request: HttpRequest) -> HttpResponse:
     answer = ask()
     return HttpResponse(answer.content, status=answer.status_code)
@@ -276,6 +285,7 @@ urlpatterns = [
         ("five-hundred", five_hundred, five_hundred_async),
         ("german", german, german_async),
         ("later", later, later_async),
+        ("own", own, own_async),
         ("real", real, real_async),
     ]
     for route, view in [(f"sync/{name}", sync_view), (f"async/{name}", async_view)]

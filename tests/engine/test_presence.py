@@ -8,6 +8,7 @@ import pytest
 
 import balancemw
 from balancemw import Balancer
+from balancemw.orca import read
 from balancemw.presence import STATE, Presence
 
 PATH = "/healthz"
@@ -128,3 +129,62 @@ def test_who_does_not_drain_has_nothing_to_take_back(caplog: pytest.LogCaptureFi
     since = told(presence)["since"]
     presence.resume()
     assert (told(presence)["state"], told(presence)["since"], caplog.text) == ("up", since, "")
+
+
+# -- its load
+
+
+@pytest.mark.parametrize(
+    ("form", "begin"), [("text", "TEXT "), ("json", "JSON {"), (" JSON ", "JSON {"), ("Text", "TEXT ")]
+)
+def test_it_tells_its_load_as_asked(form: str, begin: str):
+    presence = Presence(None, 5.0)
+    presence.enter()
+    header = presence.load_header(form)
+    assert header is not None
+    name, said = header
+    assert name == "endpoint-load-metrics"
+    assert said.startswith(begin)
+    report = read(said)
+    assert report is not None
+    assert (report.rps_fractional, report.eps, report.named_metrics) == (1.0, 0.0, {"in_flight": 0.0})
+
+
+def test_of_several_formats_the_first_counts():
+    header = Presence(None, 5.0).load_header("json, text")
+    assert header is not None
+    assert header[1].startswith("JSON ")
+
+
+@pytest.mark.parametrize("form", ["", "bin", "BIN", "xml", "text/plain", "te xt", "\0", "text;q=1", ",text"])
+def test_what_is_no_format_is_not_answered(form: str):
+    assert Presence(None, 5.0).load_header(form) is None
+
+
+def test_it_can_be_told_to_keep_it_to_itself():
+    assert Presence(None, 5.0, reports=False).load_header("text") is None
+    balancer = Balancer({"services": {}, "inbound": {"report_load": False}})
+    assert balancer.presence.load_header("text") is None
+
+
+def test_the_app_may_say_how_busy_it_is():
+    balancer = Balancer({"services": {}})
+    balancer.report_utilization(lambda: 0.75)
+    assert balancer.presence.load_header("text")[1].startswith("TEXT application_utilization=0.75, ")  # type: ignore[index]
+
+
+@pytest.mark.parametrize("said", [float("nan"), float("inf"), -0.1, "much", None])
+def test_what_it_says_that_is_no_share_is_left_out_and_told_once(said: object, caplog: pytest.LogCaptureFixture):
+    balancer = Balancer({"services": {}})
+    balancer.report_utilization(lambda: said)  # type: ignore[arg-type,return-value]
+    for _ in range(3):
+        assert "application" not in balancer.presence.load_header("text")[1]  # type: ignore[index]
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+def test_an_app_that_fails_to_say_it_says_it_when_it_can_again(caplog: pytest.LogCaptureFixture):
+    balancer = Balancer({"services": {}})
+    known = iter([0.5])
+    balancer.report_utilization(lambda: 1 / 0 if not caplog.records else next(known))
+    assert "application" not in balancer.presence.load_header("text")[1]  # type: ignore[index]
+    assert "application_utilization=0.5" in balancer.presence.load_header("text")[1]  # type: ignore[index]
