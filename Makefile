@@ -7,7 +7,7 @@
 #   make servers                             real servers that some tests need, from Debian's packages; needs root
 #   make coverage                            what the last `make test` did not reach, line by line
 #   make check                               format, lint, types, direction of imports
-#   make bench                               what a call costs, beside other libraries
+#   make bench                               all benchmarks: costs, and faults beside nginx, HAProxy, Envoy; 15 minutes
 #   make upstream [CLIENTS="aiohttp …"]      the clients' own tests, through our adapters; downloads them
 #   make clean                               remove all that these targets made
 #
@@ -69,7 +69,7 @@ check: $(VENV)/.ready-check
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.ready-bench
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks --pages
 
 # In an environment of its own: some of what those tests want changes how clients decode.
 upstream:

@@ -5,16 +5,15 @@ processes that the request needs, with an app for a replica, which is what whoev
 """
 
 import asyncio
-import ctypes
 import subprocess
 import sys
-import time
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import ModuleType
 
 from balancemw import Balancer
+from benchmarks.arena.processes import processor_time
 from benchmarks.report import Report, micros
 from benchmarks.timing import Effort, Run, awaits, calls, race
 
@@ -63,11 +62,10 @@ def run(effort: Effort) -> list[Report]:
         alone = _table("A request of a client, µs", url, effort, [ALONE])
     with _replica(_APP) as (url, pid):
         try:
-            spent = _clock_of(pid)
-            spent()
+            processor_time(pid)
         except (AttributeError, OSError):
             return [alone, Report("A request in all processes, µs", (), (), [LEFT_OUT])]
-        return [alone, _table("A request in all processes, µs", url, effort, [IN_ALL], spent)]
+        return [alone, _table("A request in all processes, µs", url, effort, [IN_ALL], partial(processor_time, pid))]
 
 
 def _table(title: str, url: str, effort: Effort, notes: list[str], others: Spent | None = None) -> Report:
@@ -104,19 +102,6 @@ def _and(run: Run, others: Spent | None) -> Run:
         return run(times) + others() - began
 
     return both
-
-
-def _clock_of(pid: int) -> Spent:
-    """The clock that counts a process's time on processors, in seconds.
-
-    Raises:
-        AttributeError, OSError: the system has none.
-    """
-    clock = ctypes.c_int()
-    error = ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock))
-    if error:
-        raise OSError(error, "clock_getcpuclockid")
-    return partial(time.clock_gettime, clock.value)
 
 
 def _compare(without: Run, balanced: Run, effort: Effort) -> tuple[str, ...]:

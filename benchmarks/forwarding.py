@@ -1,96 +1,68 @@
 """What it costs to forward a request whole: our `routes`, werkzeug's ProxyMiddleware, nginx, HAProxy and Envoy."""
 
-import socket
-import subprocess
 import sys
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
 
-from benchmarks.load import load
-from benchmarks.report import Report, millis
+from benchmarks.arena.contenders import CONTENDERS, PROXIES, Contender
+from benchmarks.arena.stage import set_stage
+from benchmarks.arena.turns import cells, line_all_up, race, summed_up
+from benchmarks.proxies import Command
+from benchmarks.report import Report
 from benchmarks.timing import Effort
 
-RATE, SECONDS = 400.0, 6.0
+RATE, TURN, ROUNDS = 300.0, 1.0, 4
 READ = (
-    f"{RATE:g} GET requests a second for {SECONDS:g} s at a fixed rate, three replicas that answer at once; latency "
-    "counts from when a request was due"
+    f"{RATE:g} calls a second; processor time is that of the forwarder with its workers; each has one worker. Latency "
+    "in ms from when a call was due."
 )
-
-_REPLICA = """
-import asyncio, sys
-ANSWER = b"HTTP/1.1 200 OK\\r\\nContent-Type: text/plain\\r\\nContent-Length: 2\\r\\n\\r\\nok"
-class Replica(asyncio.Protocol):
-    def connection_made(self, transport): self.transport = transport
-    def data_received(self, data): self.transport.write(ANSWER * data.count(b"\\r\\n\\r\\n"))
-async def main():
-    loop = asyncio.get_running_loop()
-    servers = [await loop.create_server(Replica, "127.0.0.1", 0) for _ in range(3)]
-    print(*(server.sockets[0].getsockname()[1] for server in servers), flush=True)
-    await asyncio.Event().wait()
-asyncio.run(main())
-"""
 
 
 def run(effort: Effort) -> list[Report]:
     """Measure every contender whose program is installed."""
-    from benchmarks.proxies import CONTENDERS
-
-    seconds = SECONDS if effort.rounds > 10 else 0.5
-    rows: list[tuple[str, ...]] = []
-    notes = [READ, "processor time is that of the forwarder with its workers, per request; each has one worker"]
-    with _replicas() as replicas:
-        found = load(replicas[0], RATE, seconds)
-        rows.append(("none: straight to a replica", "", *_latencies(found)))
-        for name, contender in CONTENDERS.items():
-            try:
-                rows.append((name, *_measure(contender, replicas, seconds)))
-            except (ImportError, RuntimeError) as error:
-                notes.append(f"{name}: left out: {error}")
-    columns = ("", "µs a request", "p50, ms", "p99, ms", "failed")
-    return [Report("A request forwarded", columns, rows, notes)]
+    with ExitStack() as stack:
+        stage = stack.enter_context(set_stage(effort.pace))
+        contenders = [CONTENDERS["direct"], *_IN_PYTHON, *(CONTENDERS[name] for name in PROXIES)]
+        lines, notes = line_all_up(contenders, stage, stack)
+        turns = race(lines, stage, RATE, TURN * effort.pace, ROUNDS if effort.pace == 1.0 else 1)
+    data = {name: summed_up(each, turns["direct"]) for name, each in turns.items()}
+    rows = [(name, *cells(each, ("proxy",))) for name, each in data.items()]
+    columns = ("", "µs a call", "p50", "p99", "failed")
+    return [Report("A request forwarded", columns, rows, (READ, *notes), {"costs": data})]
 
 
-def _measure(contender: object, replicas: Sequence[int], seconds: float) -> tuple[str, ...]:
-    import psutil
-
-    from benchmarks.proxies import running
-
-    port = _free_port()
-    with running(contender, port, replicas) as pid:  # type: ignore[arg-type]
-        load(port, RATE, min(1.0, seconds))  # connections are made, and code is warm
-        parent = psutil.Process(pid)
-        before = _processor_time(parent)
-        found = load(port, RATE, seconds)
-        spent = _processor_time(parent) - before
-    return f"{spent / (RATE * seconds) * 1e6:.0f}", *_latencies(found)
+def _asgi(port: int, replicas: Sequence[int], folder: Path) -> Command:
+    app = ["uvicorn", "benchmarks.forwarding_apps:asgi", "--port", str(port), "--log-level", "warning"]
+    return [sys.executable, "-m", *app, "--no-access-log"], _environment(replicas)
 
 
-def _latencies(found: object) -> tuple[str, str, str]:
-    from benchmarks.load import Found
-
-    assert isinstance(found, Found)
-    return millis(found.quantile(0.5)), millis(found.quantile(0.99)), str(found.failed)
+def _wsgi(port: int, replicas: Sequence[int], folder: Path) -> Command:
+    return _gunicorn("wsgi", port), _environment(replicas)
 
 
-def _processor_time(parent: Any) -> float:
-    """Seconds that a process and those it started have used."""
-    times = [process.cpu_times() for process in (parent, *parent.children(recursive=True))]
-    return sum(each.user + each.system for each in times)
+def _werkzeug(port: int, replicas: Sequence[int], folder: Path) -> Command:
+    return _gunicorn("werkzeug", port), _environment(replicas)
 
 
-@contextmanager
-def _replicas() -> Generator[list[int]]:
-    process = subprocess.Popen([sys.executable, "-c", _REPLICA], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        yield [int(port) for port in process.stdout.readline().split()]
-    finally:
-        process.kill()
-        process.communicate()
+def _gunicorn(app: str, port: int) -> list[str]:
+    shape = ["--worker-class", "gthread", "--threads", "32", "--log-level", "warning", "--keep-alive", "30"]
+    bind = ["--bind", f"127.0.0.1:{port}", "--no-control-socket"]
+    return [sys.executable, "-m", "gunicorn", f"benchmarks.forwarding_apps:{app}", *bind, *shape]
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _environment(ports: Sequence[int]) -> dict[str, str]:
+    return {"REPLICAS": " ".join(f"http://127.0.0.1:{port}" for port in ports)}
+
+
+_IN_PYTHON = (
+    Contender("balancemw, ASGI", "plain", "our routes around an ASGI app", ("balancemw", "uvicorn"), _asgi),
+    Contender("balancemw, WSGI", "plain", "our routes around a WSGI app, 32 threads", ("balancemw", "gunicorn"), _wsgi),
+    Contender(
+        "werkzeug's ProxyMiddleware",
+        "plain",
+        "knows one replica and never tries again; 32 threads",
+        ("werkzeug", "gunicorn"),
+        _werkzeug,
+    ),
+)

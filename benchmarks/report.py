@@ -1,7 +1,7 @@
 """Tables: what a benchmark found, and how it is shown."""
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rich import box
@@ -18,12 +18,14 @@ class Report:
         columns: their headings; the first names the rows.
         rows: cells as they are shown.
         notes: what is needed to read them, and what was left out.
+        data: the same and more as plain values, where cells do not say it all.
     """
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
-    notes: Sequence[str] = field(default_factory=tuple)
+    notes: Sequence[str] = ()
+    data: Mapping[str, object] = field(default_factory=dict)
 
 
 def show(report: Report, console: Console) -> None:

@@ -27,16 +27,18 @@ class Effort:
         turn: seconds that one turn takes, about.
         sizes: numbers of nodes to compare, the smallest first.
         target_size: that of them for which a target is given, where one is.
+        pace: seconds that a second of a scenario takes.
     """
 
     rounds: int
     turn: float
     sizes: tuple[int, ...]
     target_size: int
+    pace: float = 1.0
 
 
 FULL = Effort(rounds=100, turn=0.005, sizes=(10, 100, 1_000, 10_000), target_size=1_000)
-QUICK = Effort(rounds=3, turn=0.0002, sizes=(5, 20), target_size=20)
+QUICK = Effort(rounds=3, turn=0.0002, sizes=(5, 20), target_size=20, pace=0.1)
 
 
 class Times:

@@ -1,17 +1,24 @@
 """Each benchmark runs, with little work, and tells sane figures. How fast anything is depends on the machine."""
 
+import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
+import uuid
+from importlib import import_module
 from pathlib import Path
 
+import psutil
 import pytest
 
-from benchmarks.__main__ import NAMES
+from benchmarks.__main__ import COSTS, SCENARIOS
+from benchmarks.arena.stage import Scenario
 
 ROOT = Path(__file__).parents[1]
-FIGURE = re.compile(r"(?:1/)?-?[0-9][0-9,]*(?:\.[0-9]+)?")
+FIGURE = re.compile(r"(?:1/)?-?[0-9][0-9,]*(?:\.[0-9]+)?|–")
 
 ROWS = {
     "overhead": {"the bare function", "balanced", "balanced, with a response", "tenacity.retry"},
@@ -24,22 +31,36 @@ ROWS = {
         "Django, ASGI, async view",
     },
     "clients": {"aiohttp", "httpx, sync", "httpx, async", "requests"},
-    "forwarding": {"balancemw, ASGI", "balancemw, WSGI", "werkzeug's ProxyMiddleware"},
+    "forwarding": {"direct", "balancemw, ASGI", "balancemw, WSGI", "werkzeug's ProxyMiddleware"},
     "memory": {"peak_ewma", "consistent_hash"},
     "sharing": {"sqlite", "redis", "memory", "sqlite, locked", "sqlite, deleted", "redis, cut"},
     "availability": {"random", "round_robin", "weighted_random", "weighted_round_robin", "least_requests", "peak_ewma"},
+    "steady": {"direct", "balancemw"},
 }
 
-DIFFERENCES = ("adapters", "clients", "forwarding")
+DIFFERENCES = ("adapters", "clients", "forwarding", "steady")
 """Those whose rows end with figures that may be nothing, or less than that by noise in so few rounds."""
 
+PLAYED = ("one_killed", "one_cut", "rolling_restart")
+"""Scenarios that are played here: those that end processes, and the one with two contenders of ours."""
 
-def benchmark(*arguments: str) -> subprocess.CompletedProcess[str]:
+MARK = "BALANCEMW_BENCH_TEST"
+
+
+def benchmark(*arguments: str, **variables: str) -> "subprocess.Popen[str]":
     """A process of its own: Django's settings can be given but once to each."""
     path = os.pathsep.join([str(ROOT), str(ROOT / "adapters")])
     command = [sys.executable, "-W", "error", "-m", "benchmarks", *arguments]
-    environment = {**os.environ, "PYTHONPATH": path, "COLUMNS": "120"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    environment = {**os.environ, "PYTHONPATH": path, "COLUMNS": "120", **variables}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+
+def output_of(process: "subprocess.Popen[str]") -> str:
+    said, complaints = process.communicate(timeout=100)
+    assert process.returncode == 0, complaints
+    assert complaints == ""
+    return said
 
 
 def figures(output: str) -> dict[str, list[float]]:
@@ -48,23 +69,101 @@ def figures(output: str) -> dict[str, list[float]]:
     for line in output.splitlines():
         name, *cells = re.split(r" {2,}", line.strip())
         if cells and all(FIGURE.fullmatch(cell) for cell in cells):
-            found[name] = [float(cell.removeprefix("1/").replace(",", "")) for cell in cells]
+            found[name] = [float(cell.removeprefix("1/").replace(",", "")) for cell in cells if cell != "–"]
     return found
 
 
-@pytest.mark.parametrize("name", NAMES)
+def marked(mark: str) -> list[psutil.Process]:
+    """The processes that carry `mark` in their environment: a benchmark's, and all that it started."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.mark.parametrize("name", [*COSTS, "steady"])
 def test_runs_and_tells_sane_figures(name: str) -> None:
-    done = benchmark("--quick", name)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    rows = figures(done.stdout)
+    rows = figures(output_of(benchmark("--quick", name)))
     assert rows.keys() >= ROWS[name]
     costs = [cost for row in rows.values() for cost in (row[:2] if name in DIFFERENCES else row)]
     assert all(0.0 < cost < 1e6 for cost in costs)
 
 
+@pytest.mark.parametrize("name", PLAYED)
+def test_a_scenario_is_played_to_everyone_and_leaves_nothing_but_its_results(name: str, tmp_path: Path) -> None:
+    mark, stage, results = uuid.uuid4().hex, tmp_path / "stage", tmp_path / "results.jsonl"
+    stage.mkdir()
+    said = output_of(benchmark("--quick", "--results", str(results), name, **{MARK: mark, "TMPDIR": str(stage)}))
+    assert figures(said).keys() >= {"balancemw", "tenacity"}
+    assert "balancemw: " in said  # who won
+    (record,) = map(json.loads, results.read_text().splitlines())
+    assert record["benchmark"] == name
+    assert record["versions"].keys() >= {"balancemw", "aiohttp", "tenacity"}
+    for each in record["data"]["contenders"].values():
+        assert each["gets"] + each["posts"] == 270  # what is due is sent, whatever becomes of what was sent before
+        assert 0.003 < each["p50"] <= each["p99"] <= each["p999"]
+        assert each["posts_twice"] == 0
+    assert list(stage.iterdir()) == []
+    assert marked(mark) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_a_benchmark_that_is_stopped_leaves_nothing_behind(number: signal.Signals, tmp_path: Path) -> None:
+    mark = uuid.uuid4().hex
+    stopped = benchmark("one_hung", "--results", str(tmp_path / "none"), **{MARK: mark, "TMPDIR": str(tmp_path)})
+    until = time.monotonic() + 60
+    while len(marked(mark)) < 5 and time.monotonic() < until:  # itself, three replicas and the load generator
+        assert stopped.poll() is None
+        time.sleep(0.05)
+    stopped.send_signal(number)
+    stopped.communicate(timeout=60)
+    assert stopped.returncode != 0
+    assert list(tmp_path.iterdir()) == []
+    assert marked(mark) == []
+
+
+class Rehearsal:
+    """A stage on which nothing happens; it notes what would."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.unwell: set[int] = set()
+
+    def until(self, seconds: float) -> None:
+        assert seconds > self.now
+        self.now = seconds
+
+    def behave(self, replica: int, mode: str) -> None:
+        assert mode in ("ok", "slow", "fail", "hang", "cut")
+        (self.unwell.discard if mode == "ok" else self.unwell.add)(replica)
+
+    def kill(self, *replicas: int) -> None:
+        self.unwell.update(replicas)
+
+    def start(self, *replicas: int) -> None:
+        self.unwell.difference_update(replicas)
+
+    def restart(self, replica: int) -> None:
+        assert replica not in self.unwell
+
+
+@pytest.mark.parametrize("name", [name for name in SCENARIOS if name != "steady"])
+def test_every_scenario_ends_well_and_in_time(name: str) -> None:
+    scenario: Scenario = import_module(f"benchmarks.scenarios.{name}").SCENARIO
+    rehearsal = Rehearsal()
+    scenario.play(rehearsal)  # type: ignore[arg-type]
+    assert scenario.name == name
+    assert rehearsal.unwell == set()
+    assert rehearsal.now < scenario.seconds
+
+
 def test_an_unknown_name_is_told_with_the_known_ones() -> None:
-    done = benchmark("speed")
-    assert done.returncode == 2
-    assert "speed" in done.stderr
-    assert "overhead" in done.stderr
+    process = benchmark("speed")
+    _, complaints = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "speed" in complaints
+    assert "overhead" in complaints

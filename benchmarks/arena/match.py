@@ -1,0 +1,126 @@
+"""A scenario played to everyone who takes part: the table, and who won."""
+
+from collections.abc import Mapping
+
+from benchmarks.arena.contenders import CONTENDERS, OURS
+from benchmarks.arena.figures import HURT, LATE, Figures, faults, figures, series
+from benchmarks.arena.replica import MEDIAN
+from benchmarks.arena.stage import Run, Scenario, run
+from benchmarks.report import Report
+from benchmarks.timing import Effort
+
+CLOSE = 1.05
+"""Two 99th percentiles that differ by less than this factor are even: runs follow one another, and machines vary."""
+
+COLUMNS = (
+    "",
+    "failed",
+    "needless",
+    "p50",
+    "p99",
+    "p99.9",
+    "hurt",
+    "back",
+    "to bad",
+    "tries",
+    "POST failed",
+    "twice",
+)
+READ = (
+    "Failed: GETs without a whole answer of 200; needless: those that some replica could have answered. Latency in ms "
+    "of the GETs answered, from when they were due.",
+    f"Hurt: seconds in which over {HURT:.0%} of the calls failed or took over {LATE * 1000:g} ms. Back: seconds until "
+    "a replica that is well again has half its share.",
+    "To bad: requests that reached a replica while it was unwell. Tries: requests at replicas per call while something "
+    "was wrong. Twice: POSTs that were begun more than once.",
+)
+
+
+def play(scenario: Scenario, effort: Effort) -> Report:
+    """Play `scenario` to every contender that is installed, one after the other."""
+    found: dict[str, Figures] = {}
+    data: dict[str, object] = {}
+    notes: list[str] = []
+    for name in scenario.contenders:
+        contender = CONTENDERS[name]
+        try:
+            versions = contender.versions()
+            came = run(scenario, contender, effort.pace)
+        except (ImportError, RuntimeError) as error:
+            notes.append(f"{name}: left out: {error}")
+            continue
+        found[name] = figures(came)
+        data[name] = _data(came, found[name], versions)
+        notes.append(f"{name} ({versions}): {contender.allowed}")
+    verdict = verdict_of(found)
+    return Report(
+        scenario.title,
+        COLUMNS,
+        [_row(name, each) for name, each in found.items()],
+        (*verdict, _load(scenario), *READ, *scenario.notes, *notes),
+        {"contenders": data, "verdict": verdict},
+    )
+
+
+def _data(came: Run, figures: Figures, versions: str) -> Mapping[str, object]:
+    plot = {"series": series(came), "faults": faults(came)}
+    return {"versions": versions, **figures.data(), "errors": dict(came.errors), **plot}
+
+
+def _load(scenario: Scenario) -> str:
+    slots = " / ".join(map(str, scenario.slots))
+    return (
+        f"{scenario.rate:g} requests a second for {scenario.seconds:g} s, every tenth a POST; three replicas that "
+        f"serve {slots} at a time, each request in {MEDIAN * 1000:g} ms at the median."
+    )
+
+
+def _row(name: str, each: Figures) -> tuple[str, ...]:
+    return (
+        name,
+        str(each.failed),
+        str(each.needless),
+        *(f"{seconds * 1000:.1f}" for seconds in (each.p50, each.p99, each.p999)),
+        f"{each.hurt:.1f}",
+        _or_none(each.back, ".2f"),
+        _or_none(each.bad, "d"),
+        _or_none(each.tries, ".2f"),
+        str(each.posts_failed),
+        str(each.posts_twice),
+    )
+
+
+def _or_none(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+def verdict_of(found: Mapping[str, Figures]) -> list[str]:
+    """How we did against the proxies, and against the libraries: a line for each of ours that took part."""
+    lines = []
+    for name in OURS:
+        if name in found:
+            others = {other: each for other, each in found.items() if other not in OURS}
+            lost = [line for other, each in others.items() if (line := _lost(found[name], each, other))]
+            lines.append(f"{name}: {'; '.join(lost)}" if lost else f"{name}: {_won(found[name], others)}")
+    return lines
+
+
+def _lost(ours: Figures, theirs: Figures, name: str) -> str | None:
+    who = f"lost to {name}"
+    if theirs.needless < ours.needless:
+        return f"{who}: {ours.needless} needless errors against {theirs.needless}"
+    if theirs.posts_twice < ours.posts_twice:
+        return f"{who}: {ours.posts_twice} POSTs done twice against {theirs.posts_twice}"
+    if theirs.needless == ours.needless and theirs.p99 * CLOSE < ours.p99:
+        return f"{who}: p99 {ours.p99 * 1000:.1f} against {theirs.p99 * 1000:.1f} ms"
+    return None
+
+
+def _won(ours: Figures, others: Mapping[str, Figures]) -> str:
+    rivals = {name: each for name, each in others.items() if each.needless == ours.needless} or dict(others)
+    if not rivals:
+        return "alone"
+    name, best = min(rivals.items(), key=lambda item: item[1].p99)
+    against = f"p99 {ours.p99 * 1000:.1f} against {best.p99 * 1000:.1f} ms of {name}, the next"
+    how = "even" if best.p99 < ours.p99 * CLOSE and best.needless == ours.needless else "won"
+    return f"{how}: {ours.needless} needless errors, {against}"

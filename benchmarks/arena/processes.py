@@ -1,0 +1,133 @@
+"""Processes that a benchmark starts, and that never outlive it; and ports for them."""
+
+import ctypes
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+ROOT = Path(__file__).parents[2]
+
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
+
+
+def free_port() -> int:
+    """A port where nobody listens, below those that clients are given: it stays free while its server is dead."""
+    while True:
+        port = random.randrange(12000, 32000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
+
+
+class Process:
+    """A command, in a session of its own: Ctrl-C at the terminal is the benchmark's affair, not its.
+
+    With standard input and output as pipes of text. To be used in `with`, after which it is gone, with all that it
+    started; on Linux also when the benchmark itself is killed.
+
+    Args:
+        command: what to run.
+        environment: what is added to ours.
+    """
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+        self._gone = False
+        paths = os.pathsep.join([str(ROOT), str(ROOT / "adapters")])
+        self._process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": paths, "no_proxy": "*", **(environment or {})},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - one system call
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def tell(self, line: str) -> None:
+        """Write a line to its standard input."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+
+    def hear(self) -> str:
+        """The next line of its standard output; waits for it.
+
+        Raises:
+            RuntimeError: it has ended instead.
+        """
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self._process.args!r} ended with {self._process.wait()}")
+        return line.strip()
+
+    def terminate(self, patience: float) -> None:
+        """Ask it by SIGTERM to end, and see that it does within `patience` seconds."""
+        self._process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(patience)
+        self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL it and all that it started."""
+        if self._gone:  # its id may be another's by now
+            return
+        self._gone = True
+        with suppress(ProcessLookupError, PermissionError):  # the latter is how macOS says that all are gone
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.communicate()
+
+    def __enter__(self) -> "Process":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+
+
+def python(module: str, *arguments: object) -> Process:
+    """``python -m module arguments``."""
+    return Process([sys.executable, "-m", module, *map(str, arguments)])
+
+
+def processor_time(pid: int) -> float:
+    """Seconds of processor time that a process and the children that it has have used.
+
+    Raises:
+        AttributeError, OSError: the system does not tell, or there is no such process.
+    """
+    clock = ctypes.c_int()
+    error = ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock))
+    if error:
+        raise OSError(error, "clock_getcpuclockid")
+    return time.clock_gettime(clock.value) + sum(map(processor_time, _children(pid)))
+
+
+def _children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]

@@ -1,0 +1,129 @@
+"""What runs come down to, who wins, and how that gets into the pages: on runs made up here."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from benchmarks import pages
+from benchmarks.arena.contenders import Contender
+from benchmarks.arena.figures import figures, quantile, series
+from benchmarks.arena.match import verdict_of
+from benchmarks.arena.stage import Arrival, Run, Window
+from benchmarks.records import append, latest, record
+from benchmarks.report import Report
+
+BEGIN, RATE, SECONDS = 1000.0, 100, 4.0
+
+
+def a_run(*, windows: tuple[Window, ...] = (), failing: tuple[float, float] = (0.0, 0.0), slow: float = 0.01) -> Run:
+    """400 calls to three replicas in turn; GETs due in `failing` fail, and one in 50 takes `slow` seconds."""
+    calls, arrivals = [], [list[Arrival](), list[Arrival](), list[Arrival]()]
+    for number in range(int(RATE * SECONDS)):
+        due = number / RATE
+        status = 503 if failing[0] <= due < failing[1] and number % 10 else 200
+        calls.append((number, BEGIN + due, slow if number % 50 == 1 else 0.005, status))
+        arrivals[number % 3].append(Arrival(BEGIN + due, "GET" if number % 10 else "POST", number, "ok"))
+    return Run(BEGIN, SECONDS, calls, {}, arrivals, windows)
+
+
+def test_errors_that_a_replica_could_have_spared_are_needless() -> None:
+    down = tuple(Window(replica, BEGIN + 1.0, BEGIN + 2.0, "killed") for replica in range(3))
+    found = figures(a_run(windows=down, failing=(1.5, 2.5)))
+    assert (found.gets, found.posts) == (360, 40)
+    assert found.failed == 90
+    assert found.needless == 45
+
+
+def test_errors_while_one_replica_is_left_are_needless_all() -> None:
+    down = tuple(Window(replica, BEGIN + 1.0, BEGIN + 2.0, "killed") for replica in range(2))
+    assert figures(a_run(windows=down, failing=(1.0, 2.0))).needless == 90
+
+
+def test_latencies_are_those_of_the_gets_that_were_answered() -> None:
+    found = figures(a_run(slow=0.1))
+    assert (found.p50, found.p99, found.p999) == (0.005, 0.1, 0.1)
+    assert found.hurt == pytest.approx(0.8)  # one of ten calls, in eight buckets
+
+
+def test_a_quantile_is_one_of_the_values() -> None:
+    assert [quantile([1.0, 2.0, 3.0, 4.0], share) for share in (0.0, 0.25, 0.5, 0.51, 1.0)] == [1.0, 1.0, 2.0, 3.0, 4.0]
+    assert quantile([], 0.5) == float("inf")
+
+
+def test_what_reaches_a_bad_replica_and_posts_done_twice_are_counted_where_they_arrive() -> None:
+    run = a_run(windows=(Window(0, BEGIN + 1.0, BEGIN + 2.0, "hang"),))
+    run.arrivals[0].extend(Arrival(BEGIN + 1.5, "POST", number, "hang") for number in (10, 20, 30))  # type: ignore[attr-defined]
+    run.arrivals[1].append(Arrival(BEGIN + 1.6, "POST", 10, "fail"))  # type: ignore[attr-defined]
+    found = figures(run)
+    assert found.bad == 4
+    assert found.posts_twice == 3  # what was answered 503 was not begun
+    assert found.tries == pytest.approx(1.04)
+
+
+def test_a_replica_is_back_when_it_has_half_its_share() -> None:
+    run = a_run(windows=(Window(0, BEGIN + 1.0, BEGIN + 2.0, "killed"),))
+    run.arrivals[0][:] = [each for each in run.arrivals[0] if not 1.0 <= each.time - BEGIN < 2.5]  # type: ignore[index]
+    found = figures(run)
+    assert found.back == pytest.approx(0.5, abs=0.05)
+    assert found.bad is None  # nobody was there to count
+    assert found.tries is None
+
+
+def test_a_series_tells_each_tenth_of_a_second() -> None:
+    shown = series(a_run(failing=(1.0, 1.1)))
+    assert len(shown["p99"]) == len(shown["failed"]) == 40
+    assert shown["failed"][10] == pytest.approx(0.9)
+
+
+def test_an_error_counts_before_a_latency_and_near_is_even() -> None:
+    fine, slower = figures(a_run(slow=0.010)), figures(a_run(slow=0.020))
+    failing, almost = figures(a_run(failing=(0.0, 0.5))), figures(a_run(slow=0.0102))
+    assert verdict_of({"balancemw": fine, "nginx": slower})[0].startswith("balancemw: won")
+    assert verdict_of({"balancemw": slower, "nginx": failing})[0].startswith("balancemw: won")
+    assert verdict_of({"balancemw": almost, "nginx": fine})[0].startswith("balancemw: even")
+    assert verdict_of({"balancemw": slower, "nginx": fine}) == ["balancemw: lost to nginx: p99 20.0 against 10.0 ms"]
+    assert verdict_of({"balancemw": failing, "nginx": slower, "Envoy": fine}) == [
+        "balancemw: lost to nginx: 45 needless errors against 0; lost to Envoy: 45 needless errors against 0"
+    ]
+
+
+def test_a_contender_that_is_not_installed_says_so() -> None:
+    with pytest.raises(ImportError, match="no-such-thing is not installed"):
+        Contender("it", "plain", "nothing", ("no-such-thing",)).versions()
+
+
+def test_pages_show_the_latest_results_between_their_markers(tmp_path: Path) -> None:
+    results, page = tmp_path / "results.jsonl", tmp_path / "page.md"
+    for value in ("1", "2"):
+        append(results, [record("pick", Report("Choices", ("strategy", "µs"), [("random", value)], ("quick",)))])
+    one, other = "<!-- table: pick -->\n9\n<!-- end -->\n", "<!-- table: none -->\n<!-- end -->\n"
+    page.write_text(f"before\n{one}between\n{other}after\n")
+    pages.write(results, tmp_path / "plots", [page])
+    text = page.read_text()
+    assert "| random | 2 |" in text
+    assert "* quick" in text
+    assert "| random | 1 |" not in text
+    assert "9\n" not in text
+    assert [line for line in ("before", "between", "after") if line not in text] == []
+    assert latest(tmp_path / "plots" / "results.jsonl").keys() == {"pick"}
+    pages.write(tmp_path / "gone", tmp_path / "plots", [page])
+    assert page.read_text() == text
+
+
+def test_no_figure_of_the_repository_is_typed_by_hand(tmp_path: Path) -> None:
+    copies = [tmp_path / "docs" / "benchmarks.md", tmp_path / "README.md"]
+    shutil.copytree(pages.PLOTS, tmp_path / "docs" / "benchmarks")
+    for page, copy in zip(pages.PAGES, copies, strict=True):
+        shutil.copy(page, copy)
+    pages.write(tmp_path / "none", tmp_path / "docs" / "benchmarks", copies)
+    assert [copy.read_text() for copy in copies] == [page.read_text() for page in pages.PAGES]
+
+
+def test_results_are_lines_of_json_with_when_and_where(tmp_path: Path) -> None:
+    append(tmp_path / "results", [record("pick", Report("Choices", ("strategy",), [("random",)], data={"random": 1}))])
+    (found,) = map(json.loads, (tmp_path / "results").read_text().splitlines())
+    assert found["machine"].keys() == {"system", "processor", "cores", "load", "python"}
+    assert found["data"] == {"random": 1}
+    assert found["date"].endswith("+00:00")
