@@ -94,21 +94,21 @@ class Flight:
         terms: the caller's.
         key: of the call, or None.
         work: seconds that it takes at a speed of 1.
+        number: which one it is.
 
     Attributes:
         attempt: the try under way, or None.
-        began: when it was made.
     """
 
-    __slots__ = ("_call", "_key", "_office", "_terms", "attempt", "began", "work")
+    __slots__ = ("_call", "_key", "_office", "_terms", "attempt", "number", "work")
 
-    def __init__(self, office: Office, terms: Terms, key: str | None, work: float) -> None:
+    def __init__(self, office: Office, terms: Terms, key: str | None, work: float, number: int) -> None:
         self._office = office
         self._terms = terms
         self._key = key
         self._call: Call | None = None
         self.work = work
-        self.began = office.world.now
+        self.number = number
         self.attempt: Try | None = None
 
     def start(self) -> None:
@@ -118,7 +118,7 @@ class Flight:
             if office.timeout is None:
                 attempt = Try(self._terms, self._key)
             else:
-                token = BOUND.set(Bound(self.began + office.timeout, office.world.clock))
+                token = BOUND.set(Bound(office.world.now + office.timeout, office.world.clock))
                 try:
                     attempt = Try(self._terms, self._key)
                 finally:

@@ -4,7 +4,7 @@ import gc
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from math import inf, log
+from math import log
 from random import Random
 
 from balancemw.simulate.calls import Counted, Flight, Office, callers
@@ -35,7 +35,7 @@ class Course:
         self.world = World()
         self.events = Counted()
         self.replicas = [Replica(self.world, i, scenario.replica, speed) for i, speed in enumerate(scenario.speeds)]
-        self.record = Record(scenario.requests, scenario.duration)
+        self.record = Record()
         by_url = {node.url: replica for node, replica in zip(settings.nodes, self.replicas, strict=True)}
         self.office = Office(self.world, by_url, self._ended, scenario.timeout)
         self._callers = callers(
@@ -62,11 +62,12 @@ class Course:
             self._call()
             while self._open and self.world.plans:
                 self.world.run(self.world.plans[0][0])
+        self._callers.clear()  # millions of peers, whose memory is of use for what comes
         return self.record.outcome(self, time.perf_counter() - began)
 
     def _call(self) -> None:
         """Make all calls, each at its time."""
-        world, office, work = self.world, self.office, self._work
+        world, office, record, work = self.world, self.office, self.record, self._work
         random, terms = self._arrivals.random, self._callers
         count, keys, rate = len(terms), self.scenario.keys, self.scenario.calls_per_second
         when = 0.0
@@ -76,11 +77,11 @@ class Course:
             world.now = when
             self._open += 1
             key = f"key-{int(random() * keys)}" if keys else None
-            Flight(office, terms[int(random() * count)], key, work()).start()
+            Flight(office, terms[int(random() * count)], key, work(), record.begin(when)).start()
 
     def _ended(self, flight: Flight, fault: str) -> None:
         self._open -= 1
-        self.record.add(flight.began, self.world.now - flight.began, fault)
+        self.record.end(flight.number, self.world.now, fault)
 
     # -- what goes wrong
 

@@ -1,8 +1,9 @@
 """What came of a simulation: what callers saw, and what the replicas got."""
 
 from array import array
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from typing import TYPE_CHECKING
@@ -15,6 +16,9 @@ BATCHES = 20
 
 _STEPS = 60  # moments of the run that are told by themselves
 _LEVELS = tuple(round(1.0 - 10.0 ** (-step / 10.0), 6) for step in range(51))  # 0, 0.2057 … 0.99999
+
+Part = tuple[float, int, int, float, float]
+"""Of a run: when it began, calls that began in it, errors of these, their p50 and p99."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +40,7 @@ class Outcome:
         seconds: that the simulation took.
         batches: (errors, p99) of each twentieth of the calls, in the order in which they began.
         tail: (time, share of the calls that took longer).
-        course: (moment, calls begun then, errors of these, their p50 and p99).
+        course: one sixtieth of the time after the other, without those in which no call began.
     """
 
     strategy: str
@@ -58,7 +62,7 @@ class Outcome:
     seconds: float
     batches: tuple[tuple[int, float], ...]
     tail: tuple[tuple[float, float], ...]
-    course: tuple[tuple[float, int, int, float, float], ...]
+    course: tuple[Part, ...]
 
     @property
     def error_rate(self) -> float:
@@ -77,66 +81,67 @@ def quantile(ordered: Sequence[float], share: float) -> float:
 
 
 class Record:
-    """Takes down how calls end.
+    """Takes down how calls end. A call is known by its number, in the order in which they begin."""
 
-    Args:
-        calls: how many there will be.
-        duration: seconds over which they begin.
-    """
-
-    def __init__(self, calls: int, duration: float) -> None:
-        self._duration = duration
+    def __init__(self) -> None:
         self._began = array("d")
         self._took = array("d")
         self._failed = bytearray()
         self._kinds: Counter[str] = Counter()
-        self._calls = calls
 
-    def add(self, began: float, took: float, fault: str) -> None:
-        """A call has ended, with the kind of its last fault or ``""``."""
-        self._began.append(began)
-        self._took.append(took)
-        self._failed.append(fault != "")
+    def begin(self, now: float) -> int:
+        """A call begins; returns its number."""
+        self._began.append(now)
+        self._took.append(0.0)
+        self._failed.append(0)
+        return len(self._began) - 1
+
+    def end(self, number: int, now: float, fault: str) -> None:
+        """It has ended, with the kind of its last fault or ``""``."""
+        self._took[number] = now - self._began[number]
         if fault:
+            self._failed[number] = 1
             self._kinds[str(fault)] += 1
 
     def outcome(self, course: "Course", seconds: float) -> Outcome:
         """All in figures; `seconds`: that it took."""
         took = sorted(self._took)
+        count = len(took)
         office, replicas = course.office, course.replicas
         fair = sum(replica.tries for replica in replicas) / sum(replica.speed for replica in replicas)
-        quantiles = {f"p{name}": quantile(took, int(name) / 10 ** len(name)) for name in ("50", "90", "99", "999")}
+        batches = [self._part(count * i // BATCHES, count * (i + 1) // BATCHES) for i in range(BATCHES)]
         return Outcome(
             strategy=course.strategy,
-            calls=len(took),
+            calls=count,
             errors=sum(self._kinds.values()),
             kinds=dict(self._kinds.most_common()),
             tries=office.tries,
-            **quantiles,
+            p50=quantile(took, 0.5),
+            p90=quantile(took, 0.9),
+            p99=quantile(took, 0.99),
+            p999=quantile(took, 0.999),
             longest=took[-1],
-            mean=sum(took) / len(took),
+            mean=sum(took) / count,
             imbalance=max(replica.tries / replica.speed for replica in replicas) / fair if fair else 1.0,
             bad_share=office.bad / office.of_bad if office.of_bad else None,
             longest_queue=max(replica.longest for replica in replicas),
-            events=dict(course.events.counts),
+            events=dict(course.events.counts.most_common()),
             duration=course.world.now,
             seconds=seconds,
-            batches=tuple((errors, p99) for _, _, errors, _, p99 in self._parts(BATCHES, by_time=False)),
+            batches=tuple((errors, p99) for _, _, errors, _, p99 in batches),
             tail=tuple((quantile(took, level), round(1.0 - level, 6)) for level in _LEVELS),
-            course=tuple(self._parts(_STEPS, by_time=True)),
+            course=tuple(self._parts_by_time()),
         )
 
-    def _parts(self, count: int, *, by_time: bool) -> list[tuple[float, int, int, float, float]]:
-        """The calls in so many parts, of equally many calls or of equal time: (beginning, calls, errors, p50, p99)."""
-        order = sorted(range(len(self._began)), key=self._began.__getitem__)
-        parts: list[list[int]] = [[] for _ in range(count)]
-        for rank, index in enumerate(order):
-            share = self._began[index] / self._duration if by_time else rank / len(order)
-            parts[min(count - 1, int(share * count))].append(index)
-        told: list[tuple[float, int, int, float, float]] = []
-        for part in parts:
-            if part:
-                took = sorted(self._took[index] for index in part)
-                errors = sum(self._failed[index] for index in part)
-                told.append((self._began[part[0]], len(part), errors, quantile(took, 0.5), quantile(took, 0.99)))
-        return told
+    def _parts_by_time(self) -> Iterator[Part]:
+        whole, first = self._began[-1] * (1.0 + 1e-9), 0
+        for step in range(1, _STEPS + 1):
+            last = bisect_left(self._began, whole * step / _STEPS)
+            if last > first:
+                yield self._part(first, last)
+            first = last
+
+    def _part(self, first: int, last: int) -> Part:
+        took = sorted(self._took[first:last])
+        began = self._began[first] if last > first else 0.0
+        return began, last - first, sum(self._failed[first:last]), quantile(took, 0.5), quantile(took, 0.99)
