@@ -11,6 +11,8 @@ from random import Random
 from typing import Protocol
 
 _BUCKETS = 10
+_NEVER = float("-inf")  # one number for all: there may be millions of records
+_BLANK = ((0, 0),)
 
 CLEARLY = 2.5
 """Standard errors by which a success rate must lie below the peers' before the difference counts as the node's."""
@@ -47,19 +49,24 @@ class Record:
         level: how often it was ejected without having shown since that it works; doubles the next time out.
     """
 
-    __slots__ = ("_calm_at", "_past", "_width", "calls", "consecutive", "edge", "elsewhere", "failed", "level")
+    __slots__ = ("_calm_at", "_past", "_window", "calls", "consecutive", "edge", "elsewhere", "failed", "level")
 
     def __init__(self, window: float) -> None:
-        self._width = window / _BUCKETS
+        self._window = window
         self.calls = self.failed = self.consecutive = self.elsewhere = self.level = 0
-        self.edge = self._calm_at = float("-inf")
-        self._past: list[tuple[int, int]] = []  # (calls, failed) when each bucket of the window began
+        self.edge = self._calm_at = _NEVER
+        self._past: tuple[tuple[int, int], ...] = ()  # (calls, failed) when each bucket of the window began
 
     def roll(self, now: float) -> None:
         """Begin the bucket of `now`; to be called before counting when ``now >= edge``."""
-        steps = int((now - self.edge) / self._width) + 1 if self._past else 1
-        self._past = [*self._past, *[(self.calls, self.failed)] * min(steps, _BUCKETS)][-_BUCKETS:]
-        self.edge = now + self._width if steps > _BUCKETS or len(self._past) == 1 else self.edge + steps * self._width
+        width = self._window / _BUCKETS
+        if not self._past:
+            self._past = ((self.calls, self.failed),) if self.calls else _BLANK
+            self.edge = now + width
+            return
+        steps = int((now - self.edge) / width) + 1
+        self._past = (*self._past, *((self.calls, self.failed),) * min(steps, _BUCKETS))[-_BUCKETS:]
+        self.edge = now + width if steps > _BUCKETS else self.edge + steps * width
 
     def fail(self, now: float, *, counts: bool) -> None:
         """A call failed. `counts`: towards the failures in a row; else in the success rate alone."""
@@ -68,13 +75,13 @@ class Record:
         self.calls += 1
         self.failed += 1
         self.consecutive += counts
-        self._calm_at = now + self._width * _BUCKETS
+        self._calm_at = now + self._window
 
     def calm(self, now: float) -> None:
         """A call succeeded: after a window without failures, one relapse is forgiven."""
         if self.level and now >= self._calm_at:
             self.level -= 1
-            self._calm_at = now + self._width * _BUCKETS
+            self._calm_at = now + self._window
 
     def window(self, now: float) -> tuple[int, int]:
         """(calls, failed) in the window up to `now`."""
@@ -91,8 +98,8 @@ class Record:
     def restart(self, now: float) -> None:
         """Forget the window and the row: what comes is a new beginning."""
         self.consecutive = self.elsewhere = 0
-        self._past.clear()
-        self._calm_at = now + self._width * _BUCKETS
+        self._past = ()
+        self._calm_at = now + self._window
         self.roll(now)
 
 

@@ -17,6 +17,7 @@ SHUTDOWN = 30.0
 Kubernetes give a process that is told to end. Before, its port may take a connection that nobody will answer."""
 
 NO_MARKS: Marks = MappingProxyType({})
+_NEVER = float("-inf")  # one number for all: there may be millions of peers
 
 
 class Peer(Load):
@@ -62,7 +63,7 @@ class Peer(Load):
         super().__init__(node)
         self.record = Record(window)
         self.marks = NO_MARKS
-        self.fresh_from = self.back_by = float("-inf")
+        self.fresh_from = self.back_by = _NEVER
         self.returned_at: float | None = None
         self.trial_at: float | None = None
         self.open = True
@@ -111,7 +112,7 @@ class Peer(Load):
         self.trial_at = None
         self.stalled = False
         self.routes = None
-        self.back_by = float("-inf")
+        self.back_by = _NEVER
         self.fresh_from = now
         self.record.restart(now)
         self.forget()

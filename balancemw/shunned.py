@@ -7,6 +7,7 @@ again it took longer than any call has lately taken at any of its peers.
 """
 
 from collections.abc import Iterator, Sequence
+from math import inf
 from statistics import median_low
 from typing import NamedTuple
 
@@ -59,7 +60,8 @@ class Shunned:
         usual = median_low([peer.latency for peer in peers])  # without the node itself it would be the same or less
         if self._eased:
             yield from self._absolved(frozenset(peers), usual)
-        slow = [peer for peer in peers if usual and self._seems_slow(peer, usual)]
+        limit = max(self._least * usual, usual + MATTERS) if usual else inf
+        slow = [peer for peer in peers if peer.latency >= limit and not _judged(peer)]
         everyone = sum(peer.answers for peer in peers) if slow else 0
         self._doubts = {
             peer: self._doubts.get(peer) or _Doubt(peer.answers, peer.spent, everyone)
@@ -81,10 +83,6 @@ class Shunned:
                 del self._eased[peer]
                 yield peer, 1.0, f"its answers take {_ms(peer.latency)} now, its peers' {_ms(usual)}"
 
-    def _seems_slow(self, peer: Peer, usual: float) -> bool:
-        judged = "traffic" in peer.marks or peer.returned_at is not None
-        return not judged and peer.latency >= max(self._least * usual, usual + MATTERS)
-
     def _proof(self, peer: Peer, doubt: _Doubt, calls: int, usual: float, peers: Sequence[Peer]) -> str | None:
         """Why the node is slow beyond doubt; None: it is not, or not yet."""
         answers, took = peer.answers - doubt.answers, peer.spent - doubt.spent
@@ -96,6 +94,10 @@ class Shunned:
             return None
         what = f"it still took {_ms(took / answers)} when it was called again, its peers {_ms(usual)}"
         return f"{what}; being slow, it got {answers} of the last {calls} calls"
+
+
+def _judged(peer: Peer) -> bool:
+    return "traffic" in peer.marks or peer.returned_at is not None
 
 
 def _ms(seconds: float) -> str:

@@ -29,7 +29,7 @@ class Silence:
 
     def silent(self, peers: Sequence[Peer], now: float) -> Iterator[tuple[Peer, str]]:
         """Those of `peers`, the available ones, that have fallen silent, and why that is certain."""
-        since = {peer: self._since.get(peer, now) for peer in peers if peer.waiting}
+        since = {peer: self._since.get(peer, now) for peer in peers if peer.in_flight > peer.streams}
         self._since = {peer: begun if peer.heard_at < begun else now for peer, begun in since.items()}
         for peer, begun in self._since.items():
             if peer.waiting < SEVERAL or "traffic" in peer.marks:
@@ -54,7 +54,8 @@ def fade(peers: Sequence[Peer], seconds: float) -> None:
     """So much time has passed: what took long once must not excuse everything for ever."""
     left = exp(-seconds / _FADES)
     for peer in peers:
-        peer.longest *= left
+        if peer.longest:
+            peer.longest *= left
 
 
 def _middle(values: list[float]) -> float:

@@ -36,6 +36,7 @@ ENOUGH = 10
 _FADES = 0.8  # what each stretch leaves of the evidence that is not enough for a verdict: the node may have changed
 _TYPICAL = 20  # calls of the median node in one stretch: means of fewer are too skewed for their median to be fair
 _SHORTEST, _LONGEST = 1.0, 60.0  # seconds of one stretch; with less traffic than that nobody is judged
+_NOTHING = (0, 0.0, 0.0)
 _COMPARED = 3  # nodes in all below which nobody can say which of them is the odd one
 
 
@@ -100,13 +101,15 @@ class Slowness:
         self._multiple = multiple
         self._cases: dict[Peer, _Case] = {}
         self._began = -inf
+        self._seen: tuple[Sequence[Peer], int] = ((), 0)  # who there was when the stretch began, and their answers
 
     def review(self, peers: Sequence[Peer], now: float) -> Iterator[tuple[Peer, float, str]]:
         """Those of `peers`, the available ones, whose share changes: the new share, and why."""
-        if now - self._began < _SHORTEST:
+        if now - self._began < _SHORTEST or self._too_early(peers, now):
             return
         sums = {peer: (peer.answers, peer.spent, peer.squares) for peer in peers}
-        cases = {peer: self._cases.get(peer) or _Case(base) for peer, base in sums.items()}
+        anew = not self._cases and not self._seen[1]  # nothing had happened when the stretch began
+        cases = {peer: self._cases.get(peer) or _Case(_NOTHING if anew else base) for peer, base in sums.items()}
         self._cases = cases
         for peer, case in cases.items():
             if peer.eased != case.share:
@@ -114,7 +117,7 @@ class Slowness:
         counts = sorted(base[0] - cases[peer].base[0] for peer, base in sums.items())
         if counts and counts[len(counts) // 2] < _TYPICAL and now - self._began < _LONGEST:
             return
-        self._began = now
+        self._began, self._seen = now, (peers, _ended(peers))
         stretch = {peer: _difference(base, cases[peer].base) for peer, base in sums.items()}
         for peer, base in sums.items():
             cases[peer].base = base
@@ -125,6 +128,15 @@ class Slowness:
                 yield from _conclude(peer, case, verdict)
             elif case.calls >= ENOUGH:
                 case.fade()
+
+    def _too_early(self, peers: Sequence[Peer], now: float) -> bool:
+        """Whether there cannot be calls enough yet: one sum tells, where what follows takes notes on every node."""
+        former, before = self._seen
+        ended = _ended(peers)
+        if not ended and not self._cases:
+            self._began, self._seen = now, (peers, 0)
+            return True
+        return peers is former and now - self._began < _LONGEST and ended - before < _TYPICAL * (len(peers) + 1) // 2
 
     def _compare(self, stretch: dict[Peer, tuple[int, float, float]]) -> None:
         """Enter what each node did in a stretch, and what the others would have done in its place."""
@@ -145,6 +157,11 @@ class Slowness:
             case.squares += squares
             case.expected += calls * usual
             case.variance += variance * calls * (1.0 + calls / others)
+
+
+def _ended(peers: Sequence[Peer]) -> int:
+    """No less than their answers."""
+    return sum([peer.record.calls + peer.cut_short for peer in peers])
 
 
 def _difference(now: tuple[int, float, float], then: tuple[int, float, float]) -> tuple[int, float, float]:

@@ -1,7 +1,7 @@
 """From what pydantic found to lines that name the key as the user wrote it."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -83,14 +83,16 @@ class Report:
 
     Args:
         head: what every key begins with.
+        known: the keys of every section.
 
     Attributes:
         lines: the problems, in the order they were found; a mapping for its keys.
     """
 
-    def __init__(self, head: str = "") -> None:
+    def __init__(self, head: str = "", known: Mapping[str, Sequence[str]] = KNOWN) -> None:
         self.lines: dict[str, None] = {}
         self._head = head
+        self._known = known
 
     def add(self, path: Path, text: str) -> None:
         """Tell of one problem at `path`."""
@@ -117,19 +119,19 @@ class Report:
             conflict = cause.other if isinstance(cause, Conflict) else ""
             if fault["type"] in skip or (conflict and "conflict" in skip):
                 continue
-            path, text = _translated(fault, root)
+            path, text = _translated(fault, root, self._known)
             path = place(path, conflict)
             # A strategy's own error names the option it is about, which pydantic's path does not.
             self.add((*path, cause.option) if isinstance(cause, OptionError) else path, text)
 
 
-def _translated(fault: "ErrorDetails", root: str) -> tuple[Path, str]:
+def _translated(fault: "ErrorDetails", root: str, known: Mapping[str, Sequence[str]]) -> tuple[Path, str]:
     path, kind = fault["loc"], fault["type"]
     if kind == "value_error":
         return path[:-1] if path[-1:] == ("[key]",) else path, str(fault.get("ctx", {})["error"])
     if kind == "unexpected_keyword_argument":
         section = next((part for part in reversed(path[:-1]) if isinstance(part, str)), root)
-        return path, unknown_key(str(path[-1]), section)
+        return path, unknown_key(str(path[-1]), section, known)
     if kind == "missing":
         name = str(path[-1])
         return path, _MISSING.get(f"{root}.{name}") or _MISSING.get(name, "missing")
@@ -161,13 +163,13 @@ def _numeric(value: str) -> bool:
     return True
 
 
-def unknown_key(key: str, section: str) -> str:
+def unknown_key(key: str, section: str, known: Mapping[str, Sequence[str]] = KNOWN) -> str:
     """What is said of a `key` that `section` does not have."""
     if key in _LATER.get(section, ()):
         return "not supported by this version"
     word = key.lower()
     if section == "service":
-        homes = [name for name in KNOWN["service"] if name != "nodes" and word in KNOWN.get(name, ())]
-        if homes and word not in KNOWN["service"]:
+        homes = [name for name in known["service"] if name != "nodes" and word in known.get(name, ())]
+        if homes and word not in known["service"]:
             return f"unknown key; did you mean '{homes[0]}.{word}'?"
-    return f"unknown key{did_you_mean(word, KNOWN[section])}"
+    return f"unknown key{did_you_mean(word, known[section])}"

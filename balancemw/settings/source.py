@@ -11,7 +11,7 @@ from balancemw.settings.words import one_line
 VARIABLE = "BALANCEMW_SETTINGS"
 
 # Where null means "none"; TOML has no null, so the word stands for it there.
-_NULLABLE = ("timeout", "attempt_timeout", "probe", "discovery")
+NULLABLE = ("timeout", "attempt_timeout", "probe", "discovery")
 
 
 def from_environment() -> dict[str, Any]:
@@ -66,13 +66,14 @@ def _nulls(raw: dict[str, Any]) -> dict[str, Any]:
     services = raw.get("services")
     sections = [*services.values()] if isinstance(services, Mapping) else []
     for section in (*sections, raw.get("defaults")):
-        _null(section, _NULLABLE)
-    _null(raw.get("inbound"), ("timeout",))
-    _null(raw.get("admin"), ("token",))
-    _null(raw.get("alerts"), ("url", "receiver", "token", "user", "password"))
+        nulled(section, NULLABLE)
+    nulled(raw.get("inbound"), ("timeout",))
+    nulled(raw.get("admin"), ("token",))
+    nulled(raw.get("alerts"), ("url", "receiver", "token", "user", "password"))
     return raw
 
 
-def _null(section: object, keys: tuple[str, ...]) -> None:
+def nulled(section: object, keys: tuple[str, ...]) -> None:
+    """Turn ``"none"`` into None where that stands below one of `keys`."""
     if isinstance(section, dict):
         section.update({key: None for key in keys if section.get(key) == "none"})

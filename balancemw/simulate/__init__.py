@@ -1,0 +1,35 @@
+"""Which strategy should I choose? A simulation on virtual time that drives the engine itself, not a model of it.
+
+    from balancemw.simulate import Scenario, compare, simulate
+
+    scenario = Scenario(callers=50, replicas=20, utilization=0.8)
+    print(simulate(scenario, "least_requests").p99)
+    print(compare(scenario).recommendation)
+
+Every caller has a pool of its own, with the engine's strategies, retries, budget, ejection, trials and slow start;
+replicas, their queues and what goes wrong with them are simulated.
+"""
+
+from balancemw.simulate.comparison import Comparison, compare, default_strategies, simulate
+from balancemw.simulate.faults import Antagonists, Fault
+from balancemw.simulate.outcome import Outcome
+from balancemw.simulate.ready import READY, ready
+from balancemw.simulate.scenario import Replica, Scenario
+from balancemw.simulate.times import ServiceTime
+from balancemw.simulate.verdict import recommend
+
+__all__ = [
+    "READY",
+    "Antagonists",
+    "Comparison",
+    "Fault",
+    "Outcome",
+    "Replica",
+    "Scenario",
+    "ServiceTime",
+    "compare",
+    "default_strategies",
+    "ready",
+    "recommend",
+    "simulate",
+]

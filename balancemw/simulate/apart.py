@@ -1,0 +1,21 @@
+"""One simulation in a process of its own: its order comes on standard input, its outcome goes to standard output."""
+
+import os
+import pickle
+import sys
+
+from balancemw.simulate.course import Course
+
+
+def main() -> None:
+    """Carry out the order."""
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a strategy of one's own prints must not get into the outcome
+    scenario, strategy, seed = pickle.load(sys.stdin.buffer)
+    outcome = Course(scenario, strategy, seed).run()
+    out.write(pickle.dumps(outcome))
+    out.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""Calls, from the first try to the answer: the engine's own `Try` and `Call`, driven by events instead of by waiting.
+
+What `balancemw.decorator` does around the user's function is done here around a replica's answer, step by step: the
+choice, the counting, the verdict, the retry, its wait and its budget are the engine's.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from random import Random
+
+from balancemw.call import Call, Terms, Try
+from balancemw.context import BOUND, Bound
+from balancemw.errors import DeadlineExceeded, NoNodeAvailable
+from balancemw.events import Events
+from balancemw.fault import Fault, Kind
+from balancemw.pool import Pool
+from balancemw.service import Service, Wishes
+from balancemw.settings import ServiceSettings
+from balancemw.simulate.replica import Answer, Replica
+from balancemw.simulate.world import World
+
+Ended = Callable[["Flight", str], object]
+"""Told of every call that has ended, with the kind of its last fault, or ``""`` if it was answered well."""
+
+
+class Counted(Events):
+    """Counts what the pools have to tell, and tells nobody.
+
+    Attributes:
+        counts: events by name.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(lambda: 0.0)
+        self.counts: Counter[str] = Counter()
+
+    def wants(self, event: str) -> bool:
+        """Only to count it."""
+        self.counts[event] += 1
+        return False
+
+    def tell(self) -> None:
+        """Forget it: sums of failed tries are for the journal."""
+        self.pending.clear()
+
+
+class Office:
+    """What all calls of a simulation share.
+
+    Args:
+        world: the time.
+        replicas: by the url of their node.
+        ended: told of every call that is over.
+        timeout: seconds that the callers' own callers wait, or None.
+
+    Attributes:
+        tries: sent in all.
+        bad: of those, how many went to replicas that were faulty then.
+        of_bad: how many were sent while any replica was.
+        faulty: how many replicas are, now.
+    """
+
+    __slots__ = ("bad", "ended", "faulty", "of_bad", "replicas", "timeout", "tries", "world")
+
+    def __init__(self, world: World, replicas: Mapping[str, Replica], ended: Ended, timeout: float | None) -> None:
+        self.world = world
+        self.replicas = replicas
+        self.ended = ended
+        self.timeout = timeout
+        self.tries = self.bad = self.of_bad = self.faulty = 0
+
+
+def callers(
+    count: int, settings: ServiceSettings, *, idempotent: bool, world: World, rng: Random, events: Events
+) -> list[Terms]:
+    """So many callers: each has a pool of its own, and is known by the terms on which it calls."""
+    terms: list[Terms] = []
+    for _ in range(count):
+        pool = Pool("simulated", settings, rng=rng, events=events, housekeeping=_nothing)
+        service = Service(pool, clock=world.clock, rng=rng)
+        terms.append(service.terms(Wishes(idempotent)))
+    return terms
+
+
+def _nothing() -> None:
+    """A simulated process neither forks nor has work in the background."""
+
+
+class Flight:
+    """One call.
+
+    Args:
+        office: what it shares with the others.
+        terms: the caller's.
+        key: of the call, or None.
+        work: seconds that it takes at a speed of 1.
+        number: which one it is.
+
+    Attributes:
+        attempt: the try under way, or None.
+    """
+
+    __slots__ = ("_call", "_key", "_office", "_terms", "attempt", "number", "work")
+
+    def __init__(self, office: Office, terms: Terms, key: str | None, work: float, number: int) -> None:
+        self._office = office
+        self._terms = terms
+        self._key = key
+        self._call: Call | None = None
+        self.work = work
+        self.number = number
+        self.attempt: Try | None = None
+
+    def start(self) -> None:
+        """Make the first try."""
+        office = self._office
+        try:
+            if office.timeout is None:
+                attempt = Try(self._terms, self._key)
+            else:
+                token = BOUND.set(Bound(office.world.now + office.timeout, office.world.clock))
+                try:
+                    attempt = Try(self._terms, self._key)
+                finally:
+                    BOUND.reset(token)
+        except NoNodeAvailable:
+            office.ended(self, "no_node")
+            return
+        self._send(attempt)
+
+    def _send(self, attempt: Try) -> None:
+        office = self._office
+        self.attempt = attempt
+        replica = office.replicas[attempt.node.url]
+        office.tries += 1
+        if office.faulty:
+            office.of_bad += 1
+            office.bad += bool(replica.faults)
+        replica.take(self, attempt)
+
+    def end(self, answer: Answer | None, error: Exception | None, replica: Replica) -> None:
+        """The try under way is over."""
+        attempt = self.attempt
+        if attempt is None:
+            return
+        self.attempt = None
+        pool, now = self._terms.pool, self._office.world.now
+        good = answer is not None and answer.status < 400
+        if answer is not None and pool.wants_reports:
+            pool.hear(attempt.peer, replica.report(now - attempt.started, failed=not good), now)
+        if not good:
+            self._fail(attempt, answer, error)
+        elif self._call is None:
+            pool.succeed(attempt.peer, attempt.started, now)
+            self._office.ended(self, "")
+        else:
+            self._call.succeed(attempt)
+            self._office.ended(self, "")
+
+    def _fail(self, attempt: Try, answer: Answer | None, error: Exception | None) -> None:
+        call = self._call = self._call or Call(self._terms, self._key, attempt)
+        fault = call.judge(attempt, answer, error) or Fault(Kind.APPLICATION)
+        try:
+            fault = call.fail(attempt, fault, error)
+            wait = call.delay(fault, answer, error)
+        except DeadlineExceeded:
+            fault, wait = Fault(Kind.DEADLINE), None
+        if wait is None:
+            self._office.ended(self, fault.kind)
+        elif wait > 0.0:
+            self._office.world.at(self._office.world.now + wait, self._again, call)
+        else:
+            self._again(call)
+
+    def _again(self, call: Call, _other: object = None) -> None:
+        try:
+            attempt = call.begin()
+        except DeadlineExceeded:
+            self._office.ended(self, Kind.DEADLINE)
+        except NoNodeAvailable:
+            self._office.ended(self, "no_node")
+        else:
+            self._send(attempt)

@@ -1,0 +1,101 @@
+"""Several strategies in one scenario, each simulated in a process of its own."""
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from balancemw.simulate.course import Course
+from balancemw.simulate.outcome import Outcome
+from balancemw.simulate.scenario import Scenario
+from balancemw.simulate.verdict import recommend
+from balancemw.strategies import BUILT_IN
+
+Strategy = str | Mapping[str, object]
+"""As in the settings: a name, ``"package.module:Class"``, or a mapping with a name and options."""
+
+_AT_ONCE = 2
+_MOST_PAIRS = 800_000  # of callers and replicas, at some 600 bytes each, that may be simulated at once within 1 GiB
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What came of a scenario under several strategies.
+
+    Attributes:
+        scenario: the scenario.
+        seed: of all chance.
+        outcomes: one per strategy, in the order they were asked for.
+    """
+
+    scenario: Scenario
+    seed: int
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def recommendation(self) -> str:
+        """Which strategy to choose, and why: one sentence."""
+        return recommend(self.outcomes)
+
+
+def default_strategies(scenario: Scenario) -> tuple[str, ...]:
+    """Those that make a difference: by key only where there are keys, by weight only where there are weights."""
+    left_out = {"consistent_hash"} if not scenario.keys else set[str]()
+    left_out |= {"random", "round_robin"} if scenario.replica.weighted else {"weighted_random", "weighted_round_robin"}
+    return tuple(name for name in BUILT_IN if name not in left_out)
+
+
+def simulate(scenario: Scenario, strategy: Strategy | None = None, *, seed: int = 1) -> Outcome:
+    """Simulate `scenario` under one strategy, here and now. The same arguments give the same outcome.
+
+    Args:
+        scenario: what is simulated.
+        strategy: which; None: the scenario's own.
+        seed: of all chance.
+
+    Raises:
+        SettingsError: the strategy or the settings of the service are wrong.
+    """
+    return Course(scenario, strategy, seed).run()
+
+
+def compare(
+    scenario: Scenario, strategies: Sequence[Strategy] | None = None, *, seed: int = 1, at_once: int = _AT_ONCE
+) -> Comparison:
+    """Simulate `scenario` under each of `strategies`, with the same calls and the same work for all.
+
+    Args:
+        scenario: what is simulated.
+        strategies: None: all that make a difference in it.
+        seed: of all chance.
+        at_once: how many may be simulated at once, each in a process of its own. Very many callers of very many
+            replicas are simulated one after the other in any case, for the memory they take.
+
+    Raises:
+        SettingsError: a strategy or the settings of the service are wrong.
+        RuntimeError: a simulation failed.
+    """
+    chosen = tuple(strategies or default_strategies(scenario))
+    for strategy in chosen:
+        scenario.settings(strategy)
+    pairs = scenario.callers * scenario.replicas
+    fitting = max(1, min(at_once, _MOST_PAIRS // pairs))
+    with ThreadPoolExecutor(fitting) as threads:
+        outcomes = threads.map(lambda strategy: _elsewhere(scenario, strategy, seed), chosen)
+        return Comparison(scenario, seed, tuple(outcomes))
+
+
+def _elsewhere(scenario: Scenario, strategy: Strategy, seed: int) -> Outcome:
+    """`simulate` in another process: a plain one, since forking does not suit threads, nor spawning scripts."""
+    command = [sys.executable, "-m", "balancemw.simulate.apart"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+    plain = strategy if isinstance(strategy, str) else dict(strategy)
+    order = pickle.dumps((scenario, plain, seed))
+    done = subprocess.run(command, input=order, stdout=subprocess.PIPE, env=environment, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"the simulation of {strategy!r} ended with status {done.returncode}")
+    outcome: Outcome = pickle.loads(done.stdout)
+    return outcome

@@ -1,0 +1,147 @@
+"""What came of a simulation: what callers saw, and what the replicas got."""
+
+from array import array
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import ceil
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from balancemw.simulate.course import Course
+
+BATCHES = 20
+"""Parts of a run, of equally many calls, whose differences tell chance from merit."""
+
+_STEPS = 60  # moments of the run that are told by themselves
+_LEVELS = tuple(round(1.0 - 10.0 ** (-step / 10.0), 6) for step in range(51))  # 0, 0.2057 … 0.99999
+
+Part = tuple[float, int, int, float, float]
+"""Of a run: when it began, calls that began in it, errors of these, their p50 and p99."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One strategy in one scenario. Times are seconds; that of a call is from its beginning to its answer or error.
+
+    Attributes:
+        strategy: its name.
+        calls: made in all.
+        errors: of these, how many ended with an error.
+        kinds: errors by the kind of their last fault; ``no_node``: there was no replica to send to.
+        tries: sent in all.
+        p50, p90, p99, p999, longest, mean: of the time that calls took.
+        imbalance: what the busiest replica got, for its speed, as a multiple of what it would have got of equal shares.
+        bad_share: share of the tries that went to faulty replicas while any was; None: none ever was.
+        longest_queue: the most requests that waited at one replica.
+        events: what the callers' pools noted, by name: ``ejected``, ``readmitted``, ``budget_exhausted`` and so on.
+        duration: simulated seconds.
+        seconds: that the simulation took.
+        batches: (errors, p99) of each twentieth of the calls, in the order in which they began.
+        tail: (time, share of the calls that took longer).
+        course: one sixtieth of the time after the other, without those in which no call began.
+    """
+
+    strategy: str
+    calls: int
+    errors: int
+    kinds: Mapping[str, int] = field(hash=False)
+    tries: int
+    p50: float
+    p90: float
+    p99: float
+    p999: float
+    longest: float
+    mean: float
+    imbalance: float
+    bad_share: float | None
+    longest_queue: int
+    events: Mapping[str, int] = field(hash=False)
+    duration: float
+    seconds: float
+    batches: tuple[tuple[int, float], ...]
+    tail: tuple[tuple[float, float], ...]
+    course: tuple[Part, ...]
+
+    @property
+    def error_rate(self) -> float:
+        """Errors as a share of the calls."""
+        return self.errors / self.calls
+
+    @property
+    def amplification(self) -> float:
+        """Tries per call: what the replicas get for each call that is made."""
+        return self.tries / self.calls
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """The least of `ordered` that at least `share` of them do not exceed."""
+    return ordered[max(0, ceil(share * len(ordered) - 1e-9) - 1)] if ordered else 0.0
+
+
+class Record:
+    """Takes down how calls end. A call is known by its number, in the order in which they begin."""
+
+    def __init__(self) -> None:
+        self._began = array("d")
+        self._took = array("d")
+        self._failed = bytearray()
+        self._kinds: Counter[str] = Counter()
+
+    def begin(self, now: float) -> int:
+        """A call begins; returns its number."""
+        self._began.append(now)
+        self._took.append(0.0)
+        self._failed.append(0)
+        return len(self._began) - 1
+
+    def end(self, number: int, now: float, fault: str) -> None:
+        """It has ended, with the kind of its last fault or ``""``."""
+        self._took[number] = now - self._began[number]
+        if fault:
+            self._failed[number] = 1
+            self._kinds[str(fault)] += 1
+
+    def outcome(self, course: "Course", seconds: float) -> Outcome:
+        """All in figures; `seconds`: that it took."""
+        took = sorted(self._took)
+        count = len(took)
+        office, replicas = course.office, course.replicas
+        fair = sum(replica.tries for replica in replicas) / sum(replica.speed for replica in replicas)
+        batches = [self._part(count * i // BATCHES, count * (i + 1) // BATCHES) for i in range(BATCHES)]
+        return Outcome(
+            strategy=course.strategy,
+            calls=count,
+            errors=sum(self._kinds.values()),
+            kinds=dict(self._kinds.most_common()),
+            tries=office.tries,
+            p50=quantile(took, 0.5),
+            p90=quantile(took, 0.9),
+            p99=quantile(took, 0.99),
+            p999=quantile(took, 0.999),
+            longest=took[-1],
+            mean=sum(took) / count,
+            imbalance=max(replica.tries / replica.speed for replica in replicas) / fair if fair else 1.0,
+            bad_share=office.bad / office.of_bad if office.of_bad else None,
+            longest_queue=max(replica.longest for replica in replicas),
+            events=dict(course.events.counts.most_common()),
+            duration=course.world.now,
+            seconds=seconds,
+            batches=tuple((errors, p99) for _, _, errors, _, p99 in batches),
+            tail=tuple((quantile(took, level), round(1.0 - level, 6)) for level in _LEVELS),
+            course=tuple(self._parts_by_time()),
+        )
+
+    def _parts_by_time(self) -> Iterator[Part]:
+        whole, first = self._began[-1] * (1.0 + 1e-9), 0
+        for step in range(1, _STEPS + 1):
+            last = bisect_left(self._began, whole * step / _STEPS)
+            if last > first:
+                yield self._part(first, last)
+            first = last
+
+    def _part(self, first: int, last: int) -> Part:
+        took = sorted(self._took[first:last])
+        began = self._began[first] if last > first else 0.0
+        return began, last - first, sum(self._failed[first:last]), quantile(took, 0.5), quantile(took, 0.99)

@@ -1,0 +1,256 @@
+"""A replica: workers, a queue in front of them, and what can be wrong with it."""
+
+from collections import deque
+from math import exp, inf
+from typing import Protocol
+
+from balancemw.call import Try
+from balancemw.orca import IN_FLIGHT, LATENCY, LoadReport
+from balancemw.simulate.faults import Fault
+from balancemw.simulate.scenario import Replica as Kind
+from balancemw.simulate.world import World
+
+_MEMORY = 1.0  # seconds in which what a report tells of rates and latencies loses all but 1/e
+
+
+class Answer:
+    """A response, as far as callers look at it.
+
+    Attributes:
+        status: of HTTP.
+        headers: by lower-case name.
+    """
+
+    __slots__ = ("headers", "status")
+
+    def __init__(self, status: int, headers: dict[str, str] | None = None) -> None:
+        self.status = status
+        self.headers = headers or {}
+
+
+OK = Answer(200)
+
+
+class Flight(Protocol):
+    """A call, as replicas see it.
+
+    Attributes:
+        attempt: the try that is under way. Another one was given up by its caller, and nobody waits for its answer.
+        work: seconds that it takes at a speed of 1.
+    """
+
+    attempt: Try | None
+    work: float
+
+    def end(self, answer: Answer | None, error: Exception | None, replica: "Replica") -> None:
+        """The try under way was answered, or ended by an error."""
+
+
+Waiting = tuple[Flight, Try]
+
+
+class Replica:
+    """One replica. A server that does not notice when a caller has given up: it works on.
+
+    Attributes:
+        number: which one.
+        speed: of its machine.
+        burden: how many times as long everything takes because of its neighbours.
+        faults: what is wrong with it now.
+        tries: that came to it.
+        longest: the longest its queue ever was.
+    """
+
+    __slots__ = (
+        "_busy",
+        "_ended",
+        "_errors",
+        "_held",
+        "_kind",
+        "_latency",
+        "_patrol_at",
+        "_queue",
+        "_rate",
+        "_seen_at",
+        "_world",
+        "burden",
+        "faults",
+        "longest",
+        "number",
+        "pace",
+        "speed",
+        "tries",
+    )
+
+    def __init__(self, world: World, number: int, kind: Kind, speed: float) -> None:
+        self._world = world
+        self._kind = kind
+        self.number = number
+        self.speed = self.pace = speed
+        self.burden = 1.0
+        self.faults: list[Fault] = []
+        self.tries = self.longest = 0
+        self._busy = 0
+        self._queue: deque[Waiting] = deque()
+        self._held: list[Waiting] = []  # accepted while it hangs
+        self._patrol_at = inf  # when somebody who waits will give up
+        self._rate = self._errors = self._latency = 0.0
+        self._seen_at = 0.0
+
+    # -- a request's way
+
+    def take(self, flight: Flight, attempt: Try) -> None:
+        """A request arrives."""
+        self.tries += 1
+        if self.faults and self._suffer(flight, attempt):
+            return
+        if self._busy < self._kind.workers:
+            self._busy += 1
+            self._work(flight, attempt)
+        elif len(self._queue) < self._kind.queue:
+            queue = self._queue
+            queue.append((flight, attempt))
+            if len(queue) > self.longest:
+                self.longest = len(queue)
+            self._watch(attempt)
+        else:
+            self._world.at(self._world.now, self._reply, (flight, attempt), Answer(503))
+
+    def _work(self, flight: Flight, attempt: Try) -> None:
+        world = self._world
+        done = world.now + flight.work / self.pace
+        if done > attempt.until:
+            world.at(attempt.until, self._give_up, flight, attempt)
+        world.at(done, self._finish, flight, attempt)
+
+    def _finish(self, flight: Flight, attempt: Try) -> None:
+        if self.faults and self.hangs:
+            self._busy -= 1
+            self._hold(flight, attempt)
+            return
+        if self._queue:
+            self._work(*self._queue.popleft())
+        else:
+            self._busy -= 1
+        if flight.attempt is attempt:
+            flight.end(OK, None, self)
+
+    def _reply(self, waiting: Waiting, answer: Answer) -> None:
+        flight, attempt = waiting
+        if flight.attempt is attempt:
+            flight.end(answer, None, self)
+
+    def _refuse(self, flight: Flight, attempt: Try) -> None:
+        if flight.attempt is attempt:
+            flight.end(None, ConnectionRefusedError("the replica is down"), self)
+
+    # -- callers that give up
+
+    def _give_up(self, flight: Flight, attempt: Try) -> None:
+        if flight.attempt is attempt:
+            flight.end(None, TimeoutError("no answer within the attempt's time"), self)
+
+    def _watch(self, attempt: Try) -> None:
+        """Somebody waits, and will not for ever. One plan for all who do, since most are served long before."""
+        if attempt.until < self._patrol_at:
+            self._patrol_at = attempt.until
+            self._world.at(attempt.until, self._patrol)
+
+    def _patrol(self, _one: object, _other: object) -> None:
+        now = self._world.now
+        if now < self._patrol_at:
+            return  # planned for one who has been served meanwhile
+        self._patrol_at = inf
+        waiting = [each for each in (*self._queue, *self._held) if each[0].attempt is each[1]]
+        for flight, attempt in waiting:
+            if attempt.until <= now:
+                self._give_up(flight, attempt)
+        left = min((attempt.until for flight, attempt in waiting if flight.attempt is attempt), default=inf)
+        if left < self._patrol_at:
+            self._patrol_at = left
+            self._world.at(left, self._patrol)
+
+    # -- what can be wrong
+
+    @property
+    def hangs(self) -> bool:
+        """Whether what is wrong with it is that it accepts requests and does not answer."""
+        return self.faults[-1].kind == "hang"
+
+    def _suffer(self, flight: Flight, attempt: Try) -> bool:
+        """Whether what is wrong with it decides what becomes of a request."""
+        fault, world = self.faults[-1], self._world
+        if fault.kind == "slow":
+            return False
+        if fault.kind == "hang":
+            self._hold(flight, attempt)
+        elif fault.kind == "fail":
+            world.at(world.now + fault.after, self._reply, (flight, attempt), Answer(fault.status))
+        elif fault.kind == "overload":
+            answer = Answer(503, {"retry-after": f"{fault.retry_after:g}"})
+            world.at(world.now + fault.after, self._reply, (flight, attempt), answer)
+        else:
+            world.at(world.now + fault.after, self._refuse, flight, attempt)
+        return True
+
+    def _hold(self, flight: Flight, attempt: Try) -> None:
+        self._held.append((flight, attempt))
+        self._watch(attempt)
+
+    def begin(self, fault: Fault, _other: object = None) -> None:
+        """Something goes wrong."""
+        self.faults.append(fault)
+        self._set_pace()
+        if fault.kind in ("kill", "restart"):
+            self._die()
+
+    def cease(self, fault: Fault, _other: object = None) -> None:
+        """It is right again."""
+        self.faults.remove(fault)
+        self._set_pace()
+        held, self._held = self._held, []
+        for flight, attempt in held:
+            if flight.attempt is attempt:  # else its connection was closed meanwhile
+                self.tries -= 1
+                self.take(flight, attempt)
+        while self._queue and self._busy < self._kind.workers:
+            self._busy += 1
+            self._work(*self._queue.popleft())
+
+    def burdened(self, burden: float) -> None:
+        """Its neighbours make everything take `burden` times as long; what has begun ends as it would have."""
+        self.burden = burden
+        self._set_pace()
+
+    def _set_pace(self) -> None:
+        self.pace = self.speed / self.burden
+        for fault in self.faults:
+            if fault.kind == "slow":
+                self.pace /= fault.factor
+
+    def _die(self) -> None:
+        working = [(entry[3], entry[4]) for entry in self._world.cancel(self._finish)]
+        lost = [*working, *self._queue, *self._held]
+        self._busy = 0
+        self._queue.clear()
+        self._held.clear()
+        for flight, attempt in lost:
+            if flight.attempt is attempt:
+                flight.end(None, ConnectionResetError("the replica died"), self)
+
+    # -- what it reports
+
+    def report(self, seconds: float, *, failed: bool) -> LoadReport:
+        """What it says of its load in an answer, that took so long."""
+        now = self._world.now
+        left = exp((self._seen_at - now) / _MEMORY)
+        self._seen_at = now
+        self._rate = self._rate * left + 1.0 / _MEMORY
+        self._errors = self._errors * left + failed / _MEMORY
+        self._latency = seconds if not self._latency else self._latency + (seconds - self._latency) * 0.1
+        return LoadReport(
+            application_utilization=self._busy / self._kind.workers,
+            rps_fractional=self._rate,
+            eps=self._errors,
+            named_metrics={IN_FLIGHT: float(self._busy + len(self._queue)), LATENCY: self._latency},
+        )

@@ -1,0 +1,105 @@
+"""Which strategy to choose: one sentence, with a margin, so that nobody changes theirs for a fluke.
+
+Strategies are compared batch by batch: the same twentieth of the same calls under each. That one is better is said only
+if the difference is plain (a multiple) and sure (by the spread of the batches, as in a paired t-test). Errors come
+first, then the 99th percentile of the time that calls take.
+"""
+
+from collections.abc import Sequence
+from math import sqrt
+from statistics import mean, stdev
+
+from balancemw.simulate.outcome import BATCHES, Outcome
+
+DEFAULT = "peak_ewma"
+
+MATTERS = 0.10
+"""Part by which the 99th percentile must be lower, for a strategy to be worth a change."""
+
+ERRORS_MATTER = 0.001
+"""Share of the calls by which there must be fewer errors."""
+
+SURE = 3.0
+"""Standard errors by which either must differ."""
+
+ENOUGH = 200
+"""Calls in a batch, without which its 99th percentile says nothing."""
+
+
+def recommend(outcomes: Sequence[Outcome]) -> str:
+    """Which strategy to choose, and why: one sentence.
+
+    Args:
+        outcomes: of the same scenario and seed, at least one.
+    """
+    usual = next((each for each in outcomes if each.strategy == DEFAULT), outcomes[0])
+    called = f"the default {DEFAULT}" if usual.strategy == DEFAULT else usual.strategy
+    others = [each for each in outcomes if each is not usual]
+    if not others:
+        return f"Nothing to compare {called} with: {_figures(usual)}."
+    if usual.calls < ENOUGH * BATCHES:
+        return f"Too few requests to tell strategies apart: simulate at least {ENOUGH * BATCHES:,}, or keep {called}."
+    better = [each for each in others if _fewer_errors(each, usual) or _quicker(each, usual)]
+    if better:
+        best = _best(better)
+        return f"Choose {best.strategy}: {_against(best, usual)} with {called}."
+    worse = [each for each in others if _fewer_errors(usual, each) or _quicker(usual, each)]
+    if not worse:
+        return f"No difference that matters: keep {called} ({_figures(usual)})."
+    alike = [each.strategy for each in others if each not in worse]
+    beside = f", and {_listed(alike)} {'is' if len(alike) == 1 else 'are'} no better" if alike else ""
+    return f"Keep {called}: {_against(usual, _best(worse))} with {_best(worse).strategy}{beside}."
+
+
+def _best(outcomes: Sequence[Outcome]) -> Outcome:
+    """The one that no other beats; of those, the quickest."""
+    unbeaten = [
+        each for each in outcomes if not any(_fewer_errors(other, each) for other in outcomes if other is not each)
+    ]
+    return min(unbeaten or outcomes, key=lambda each: (each.p99, each.error_rate))
+
+
+def _fewer_errors(one: Outcome, other: Outcome) -> bool:
+    if other.error_rate - one.error_rate < ERRORS_MATTER:
+        return False
+    return _surely(
+        [float(errors) for errors, _ in other.batches], [float(errors) for errors, _ in one.batches]
+    ) or other.error_rate > 2.0 * (one.error_rate + ERRORS_MATTER)
+
+
+def _quicker(one: Outcome, other: Outcome) -> bool:
+    """Whether calls took plainly and surely less time, and ended with errors no more often."""
+    if one.p99 > (1.0 - MATTERS) * other.p99 or _fewer_errors(other, one):
+        return False
+    return _surely([p99 for _, p99 in other.batches], [p99 for _, p99 in one.batches])
+
+
+def _surely(more: Sequence[float], less: Sequence[float]) -> bool:
+    """Whether `more` exceeds `less`, batch by batch, by more than chance would have it."""
+    by = [a - b for a, b in zip(more, less, strict=True)]
+    return mean(by) > SURE * stdev(by) / sqrt(len(by))
+
+
+def _against(one: Outcome, other: Outcome) -> str:
+    if _fewer_errors(one, other):
+        return f"{percent(one.error_rate)} of the calls fail, against {percent(other.error_rate)}"
+    less = 1.0 - one.p99 / other.p99
+    return f"99 % of the calls take less than {ms(one.p99)}, against {ms(other.p99)} ({less:.0%} less)"
+
+
+def _figures(outcome: Outcome) -> str:
+    return f"p99 {ms(outcome.p99)}, {percent(outcome.error_rate)} errors"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def ms(seconds: float) -> str:
+    """A time for people."""
+    return f"{seconds:.3g} s" if seconds >= 1.0 else f"{seconds * 1000.0:.3g} ms"
+
+
+def percent(share: float) -> str:
+    """A share for people."""
+    return "0 %" if not share else f"{share * 100.0:.2g} %" if share < 0.1 else f"{share * 100.0:.1f} %"
