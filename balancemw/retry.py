@@ -4,6 +4,7 @@ A first-try success through tenacity costs ten to twenty times what it costs wit
 its first outcome already known, as attempt 1; attempt numbers, stop and wait then are what they would have been.
 """
 
+import time
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -77,8 +78,14 @@ class Schedule:
         self._state = RetryCallState(self._retrying, None, (), {})
         self._state.start_time = started
 
-    def delay(self, result: object, error: BaseException | None) -> float | None:
-        """Seconds to wait before the next try, or None when there is to be none."""
+    def over(self) -> bool:
+        """Whether no try is to follow the first, as things are now and whatever comes of it."""
+        self._state.outcome_timestamp = time.monotonic()
+        return bool(self._retrying.stop(self._state))
+
+    def delay(self, result: object, error: BaseException | None, tries: int) -> float | None:
+        """Seconds to wait before the next try, or None when there is to be none; `tries`: those that have ended."""
+        self._state.attempt_number = tries
         if error is None:
             self._state.set_result(result)
         else:
@@ -86,5 +93,4 @@ class Schedule:
         step: Any = self._retrying.iter(retry_state=self._state)
         if not isinstance(step, DoSleep):
             return None
-        self._state.prepare_for_next_attempt()
         return float(step)
