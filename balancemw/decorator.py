@@ -103,7 +103,8 @@ def _balanced_sync(
         terms = fixed or known()  # type: ignore[operator]
         key = None if key_rule is None else _key_of(key_rule, args, kwargs)
         if terms.pool.special:
-            return cast(R, call_apart(partial(_once, function, method, args, kwargs), terms, key, route)
+            once: Callable[[Node], R] = partial(_once, function, method, args, kwargs)
+            return call_apart(once, terms, key, route)
         attempt = Try(terms, key)
         call: Call | None = None
         while True:

@@ -83,9 +83,12 @@ class Schedule:
         self._state.outcome_timestamp = time.monotonic()
         return bool(self._retrying.stop(self._state))
 
-    def delay(self, result: object, error: BaseException | None, tries: int) -> float | None:
-        """Seconds to wait before the next try, or None when there is to be none; `tries`: those that have ended."""
-        self._state.attempt_number = tries
+    def delay(self, result: object, error: BaseException | None, tries: int = 0) -> float | None:
+        """Seconds to wait before the next try, or None when there is to be none.
+
+        `tries`: how many have ended, where some were made at once, of which only the last is asked about.
+        """
+        self._state.attempt_number = max(tries, self._state.attempt_number)
         if error is None:
             self._state.set_result(result)
         else:
@@ -93,4 +96,5 @@ class Schedule:
         step: Any = self._retrying.iter(retry_state=self._state)
         if not isinstance(step, DoSleep):
             return None
+        self._state.prepare_for_next_attempt()
         return float(step)
