@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from balancemw.call import Try
-from balancemw.exchange import TIMEOUT_MS, milliseconds
+from balancemw.exchange import HEDGE, TIMEOUT_MS, milliseconds
 from balancemw.inbound import ATTEMPT_COUNT
 
 Raw = list[tuple[bytes, bytes]]
@@ -18,6 +18,7 @@ Raw = list[tuple[bytes, bytes]]
 COUNT, TIMEOUT = ATTEMPT_COUNT.encode(), TIMEOUT_MS.encode()
 _OURS = frozenset((COUNT, TIMEOUT))
 _FIRST = (COUNT, b"1")
+_HEDGE = (HEDGE[0].encode(), HEDGE[1].encode())
 
 _LONG = 32768  # bytes; the libraries have a limit of 65536 for a whole url
 
@@ -88,7 +89,7 @@ def outgoing(module: Any) -> Callable[..., Any]:
     return Outgoing
 
 
-def told(headers: Any, attempt: Try, number: int = 1) -> Raw:
+def told(headers: Any, attempt: Try, number: int = 1, *, hedge: bool = False) -> Raw:
     """A request's headers, with what the replica is told: which try this is, and how many milliseconds it may take."""
     everything = headers.raw
     raw: Raw = [pair for pair in everything if pair[0].lower() not in _OURS]
@@ -96,4 +97,6 @@ def told(headers: Any, attempt: Try, number: int = 1) -> Raw:
     raw.append(_FIRST if number == 1 else (COUNT, b"%d" % number))
     if left is not None:
         raw.append((TIMEOUT, left.encode()))
+    if hedge:
+        raw.append(_HEDGE)
     return raw
