@@ -24,6 +24,7 @@ from balancemw.service import Key, Service, Wishes
 from balancemw.settings import Settings
 from balancemw.sharing import Sharing
 from balancemw.status import service_status
+from balancemw.threads import Threads
 
 
 class Balancer:
@@ -62,8 +63,10 @@ class Balancer:
         self._pid = os.getpid()
         self._closed = False
         self._events = Events(lambda: clock() + self._epoch)
+        self._threads = Threads()
         self._services = {
-            name: Service(self._pool(name), clock=clock, rng=self._rng, sleep=sleep) for name in self.settings.services
+            name: Service(self._pool(name), clock=clock, rng=self._rng, sleep=sleep, threads=self._threads)
+            for name in self.settings.services
         }
         pools = [service.pool for service in self._services.values()]
         alerts, news = self.settings.alerts, News(self._events, "")
@@ -163,6 +166,7 @@ class Balancer:
         """End background work. Calls still work; `start` begins it again."""
         self._closed = True
         self._monitor.stop()
+        self._threads.close()
         if self._sharing is not None:
             self._sharing.stop()
 
@@ -226,6 +230,7 @@ class Balancer:
         self._pid = os.getpid()
         self._rng.seed()  # or every worker would draw the same numbers
         self._monitor.after_fork()
+        self._threads.after_fork()
         self.presence.after_fork()
         self.alerts.after_fork()
         if self._sharing is not None:

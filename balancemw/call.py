@@ -19,6 +19,7 @@ from balancemw.peer import Peer
 from balancemw.pool import Pool
 from balancemw.retry import FullJitter, RetryPolicy, Schedule
 from balancemw.routes import ANY
+from balancemw.threads import Threads
 
 # A client told to take no longer than `remaining()` may give up this much before the clock says that time is up.
 _EARLY = 0.01
@@ -39,6 +40,8 @@ class Terms:
         policy: how often and after what wait it is tried again.
         jitter: the wait where the policy names none.
         sleep: waits between tries of a sync call.
+        threads: where tries of a sync call run that may be hedged; None: such calls are not hedged.
+        hedged: whether another node is asked as well when the first takes long.
     """
 
     pool: Pool
@@ -49,6 +52,8 @@ class Terms:
     policy: RetryPolicy
     jitter: FullJitter
     sleep: Callable[[float], object]
+    threads: Threads | None = None
+    hedged: bool = False
 
 
 class Try(Bound):
@@ -109,14 +114,18 @@ class Call:
         key: of the call, for strategies that go by key.
         first: its first try, where that was made already.
         route: what it is a call of, by which failures of one route are told from those of a node.
+
+    Attributes:
+        deadline: when it must be over; infinity: unbounded, or not begun.
+        route: the same.
     """
 
-    __slots__ = ("_began", "_error", "_key", "_route", "_schedule", "_story", "_terms", "_tried", "deadline")
+    __slots__ = ("_began", "_error", "_key", "_schedule", "_story", "_terms", "_tried", "deadline", "route")
 
     def __init__(self, terms: Terms, key: str | None, first: Try | None = None, route: str = ANY) -> None:
         self._terms = terms
         self._key = key
-        self._route = route
+        self.route = route
         self._tried: list[Peer] = []
         self._story: list[str] = []
         self._schedule: Schedule | None = None
@@ -146,7 +155,7 @@ class Call:
 
     def succeed(self, attempt: Try) -> None:
         """The try was answered well."""
-        self._terms.pool.succeed(attempt.peer, attempt.started, attempt.clock(), self._route)
+        self._terms.pool.succeed(attempt.peer, attempt.started, attempt.clock(), self.route)
 
     def judge(self, attempt: Try, result: object, error: BaseException | None) -> Fault | None:
         """What to make of a try's end."""
@@ -161,16 +170,38 @@ class Call:
             DeadlineExceeded: the time of the whole call is up.
         """
         now = attempt.clock()
-        over = attempt.until == attempt.deadline and now >= attempt.deadline - _EARLY
-        if over and fault.kind in _TIMED_OUT:
+        if self._is_late(attempt, fault, now):
             fault = Fault(Kind.DEADLINE, "the call's own time ran out")
-        self._terms.pool.fail(attempt.peer, attempt.started, now, fault, self._route)
-        self._tried.append(attempt.peer)
-        self._story.append(f"{attempt.node.name}: {fault.kind}, {now - attempt.started:.3f} s: {fault.reason}")
-        self._error = error
+        self.give_back(attempt, fault, error, now)
         if fault.kind is Kind.DEADLINE and not isinstance(error, DeadlineExceeded):
             raise self._too_late() from error
         return fault
+
+    def give_back(self, attempt: Try, fault: Fault, error: BaseException | None, now: float) -> None:
+        """Give the try back as failed, while another goes on: whether the call's time is up is not asked yet."""
+        self._terms.pool.fail(attempt.peer, attempt.started, now, fault, self.route)
+        self.remember(attempt, fault, now)
+        self._error = error
+
+    def remember(self, attempt: Try, fault: Fault, now: float) -> None:
+        """The try is over for the call, if not for its pool."""
+        self._tried.append(attempt.peer)
+        self._story.append(f"{attempt.node.name}: {fault.kind}, {now - attempt.started:.3f} s: {fault.reason}")
+
+    @staticmethod
+    def _is_late(attempt: Try, fault: Fault, now: float) -> bool:
+        over = attempt.until == attempt.deadline and now >= attempt.deadline - _EARLY
+        return over and fault.kind in _TIMED_OUT
+
+    def is_final(self, attempt: Try, fault: Fault) -> bool:
+        """Whether no other try may make good what the fault of this one means."""
+        return not fault.may_retry(self._terms.idempotent) or self._is_late(attempt, fault, attempt.clock())
+
+    @property
+    def hedgeable(self) -> bool:
+        """Whether the policy allows a second try, and what the call is made for does."""
+        request = REQUEST.get()
+        return (request is None or request.retries_allowed) and not self._scheduled(self._terms.clock()).over()
 
     def delay(self, fault: Fault, result: object, error: BaseException | None) -> float | None:
         """Seconds until the next try, or None when there is to be none."""
@@ -179,10 +210,7 @@ class Call:
         chained = request is not None and not request.retries_allowed and not fault.unsent
         if chained or not fault.may_retry(terms.idempotent):
             return None
-        if self._schedule is None:
-            began = time.monotonic() - (now - self._began)  # tenacity's own clock
-            self._schedule = Schedule(terms.policy, terms.jitter, began)
-        delay = self._schedule.delay(result, error)
+        delay = self._scheduled(now).delay(result, error, len(self._tried))
         if delay is None:
             return None
         if not terms.pool.has_fresh(now, self._tried):
@@ -192,6 +220,12 @@ class Call:
         if now + delay >= self.deadline:
             return None
         return delay if terms.pool.afford_retry(now) else None
+
+    def _scheduled(self, now: float) -> Schedule:
+        if self._schedule is None:
+            began = time.monotonic() - (now - self._began)  # tenacity's own clock
+            self._schedule = Schedule(self._terms.policy, self._terms.jitter, began)
+        return self._schedule
 
     def tell(self, error: BaseException) -> None:
         """Note the earlier tries on the exception that the caller gets."""

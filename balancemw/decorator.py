@@ -6,17 +6,16 @@ try that succeeds touches no retry machinery at all.
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from functools import partial, wraps
 from math import inf
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
+from balancemw.apart import call_apart, call_apart_async
 from balancemw.call import Call, Terms, Try, leave, timeout_of
 from balancemw.context import BOUND
-from balancemw.fault import Fault, Kind
+from balancemw.ending import after_error, after_result, discard, discard_async
 from balancemw.node import Node
-from balancemw.opening import wait_for_nodes, wait_for_nodes_async
 from balancemw.service import Key
 from balancemw.timeouts import watch
 
@@ -89,6 +88,10 @@ def _key_of(key: Key, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | No
     return found if found is None or isinstance(found, str) else str(found)
 
 
+def _once(function: Callable[..., Any], method: bool, args: Any, kwargs: Any, node: Node) -> Any:
+    return function(args[0], node, *args[1:], **kwargs) if method else function(node, *args, **kwargs)
+
+
 def _balanced_sync(
     function: Callable[..., R], known: Terms | Callable[[], Terms], key_rule: Key, method: bool
 ) -> Callable[..., R]:
@@ -98,9 +101,10 @@ def _balanced_sync(
     @wraps(function)
     def balanced(*args: Any, **kwargs: Any) -> R:
         terms = fixed or known()  # type: ignore[operator]
-        if terms.pool.awaited:
-            terms = wait_for_nodes(terms)
         key = None if key_rule is None else _key_of(key_rule, args, kwargs)
+        if terms.pool.special:
+            once: Callable[[Node], R] = partial(_once, function, method, args, kwargs)
+            return call_apart(once, terms, key, route)
         attempt = Try(terms, key)
         call: Call | None = None
         while True:
@@ -113,7 +117,7 @@ def _balanced_sync(
             except BaseException as error:
                 leave(token)
                 call = call or Call(terms, key, attempt, route)
-                wait = _after_error(call, attempt, error)
+                wait = after_error(call, attempt, error)
                 if wait is None:
                     raise
             else:
@@ -122,10 +126,10 @@ def _balanced_sync(
                     terms.pool.succeed(attempt.peer, attempt.started, attempt.clock(), route)
                     return result
                 call = call or Call(terms, key, attempt, route)
-                wait = _after_result(call, attempt, result)
+                wait = after_result(call, attempt, result)
                 if wait is None:
                     return result
-                _discard(result)
+                discard(result)
             if wait:
                 terms.sleep(wait)
             attempt = call.begin()
@@ -142,9 +146,9 @@ def _balanced_async(
     @wraps(function)
     async def balanced(*args: Any, **kwargs: Any) -> R:
         terms = fixed or known()  # type: ignore[operator]
-        if terms.pool.awaited:
-            terms = await wait_for_nodes_async(terms)
         key = None if key_rule is None else _key_of(key_rule, args, kwargs)
+        if terms.pool.special:
+            return await call_apart_async(partial(_once, function, method, args, kwargs), terms, key, route)
         attempt = Try(terms, key)
         call: Call | None = None
         while True:
@@ -160,7 +164,7 @@ def _balanced_async(
                 timed_out = timer is not None and timer.end(error)
                 raised = timeout_of(error) if timed_out else error
                 call = call or Call(terms, key, attempt, route)
-                wait = _after_error(call, attempt, raised)
+                wait = after_error(call, attempt, raised)
                 if wait is None:
                     if timed_out:
                         raise raised from error
@@ -173,55 +177,15 @@ def _balanced_async(
                     terms.pool.succeed(attempt.peer, attempt.started, attempt.clock(), route)
                     return result
                 call = call or Call(terms, key, attempt, route)
-                wait = _after_result(call, attempt, result)
+                wait = after_result(call, attempt, result)
                 if wait is None:
                     return result
-                await _discard_async(result)
+                await discard_async(result)
             if wait:
                 await asyncio.sleep(wait)
             attempt = call.begin()
 
     return balanced
-
-
-def _after_error(call: Call, attempt: Try, error: BaseException) -> float | None:
-    fault = call.fail(attempt, call.judge(attempt, None, error) or Fault(Kind.APPLICATION), error)
-    wait = call.delay(fault, None, error)
-    if wait is None:
-        call.tell(error)
-    return wait
-
-
-def _after_result(call: Call, attempt: Try, result: object) -> float | None:
-    if isinstance(result, Coroutine):  # or what aiohttp makes of one, ready for `async with`
-        result.close()
-        call.fail(attempt, Fault(Kind.APPLICATION, "returned a coroutine"), None)
-        raise TypeError(
-            "a balanced function that is not `async def` returned a coroutine: make it `async def` and await there"
-        )
-    fault = call.judge(attempt, result, None)
-    if fault is None:
-        call.succeed(attempt)
-        return None
-    fault = call.fail(attempt, fault, None)
-    return call.delay(fault, result, None)
-
-
-def _discard(result: object) -> None:
-    """Close a response that another try replaces, so that its connection is not lost to its pool."""
-    close = getattr(result, "close", None)
-    if callable(close):
-        with suppress(Exception):
-            close()
-
-
-async def _discard_async(result: object) -> None:
-    close = getattr(result, "aclose", None) or getattr(result, "close", None)
-    if callable(close):
-        with suppress(Exception):
-            closing = close()
-            if inspect.isawaitable(closing):
-                await closing
 
 
 def as_decorator(terms: Terms | Callable[[], Terms], key: Key) -> Decorator:

@@ -4,12 +4,16 @@ An adapter only translates. It asks `services` whether a host is one, makes an `
 the node of each try that `begin` gives, and says how that went: `fail` and `replace` answer whether there is another
 try, `end` or `break_off` says that the body of the answer has been read, or has not come to its end.
 
+Where calls are hedged, `race` and `race_async` take the place of `begin` and of sending for the first try: they make
+two of it if it takes long, and leave the one that answers as if it had been the only one.
+
 A first try that is answered well needs no `Exchange`: a `Try`, given back to its pool, is enough, or a `Reading`, as
 long as its answer is being read.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from math import inf
+from typing import Any
 
 from balancemw.balancer import Balancer
 from balancemw.call import Call, Terms, Try
@@ -21,11 +25,16 @@ from balancemw.node import Node
 from balancemw.notice import listen
 from balancemw.opening import wait_for_nodes
 from balancemw.pool import Pool
+from balancemw.race import Outcome, Race
+from balancemw.racing import race_async, race_sync
 from balancemw.reading import Reading
 from balancemw.routes import ANY
 from balancemw.service import Service, Wishes
 
 TIMEOUT_MS = "x-request-timeout-ms"
+
+HEDGE = ("x-envoy-is-timeout-retry", "true")
+"""What a hedge says of itself, beside that it is the second try."""
 
 IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
 """Methods that do no harm when they are carried out twice (RFC 9110, 9.2.2)."""
@@ -106,6 +115,13 @@ def milliseconds(attempt: Try, granted: str | None = None) -> str | None:
     return str(left)
 
 
+def attempt_headers(attempt: Try, number: int, granted: str | None = None) -> tuple[tuple[str, str], ...]:
+    """What the replica is told of a try, the `number`-th of its request: see `Exchange.headers`."""
+    count = (ATTEMPT_COUNT, str(number))
+    left = milliseconds(attempt, granted)
+    return (count,) if left is None else (count, (TIMEOUT_MS, left))
+
+
 def route_of(path: str) -> str:
     """What a request counts as where failures of one route are told from those of a node: its first segment.
 
@@ -184,9 +200,7 @@ class Exchange(Reading):
 
         `granted`: what the caller says already of the latter; it counts if it is less.
         """
-        count = (ATTEMPT_COUNT, str(self.number))
-        left = milliseconds(self.attempt, granted)
-        return (count,) if left is None else (count, (TIMEOUT_MS, left))
+        return attempt_headers(self.attempt, self.number, granted)
 
     def progress(self) -> float:
         """Part of a long request body has been sent: the settings' times bound how long nothing happens, not the whole.
@@ -202,6 +216,44 @@ class Exchange(Reading):
         if self._call is not None:
             self._call.deadline = attempt.deadline
         return attempt.until
+
+    # -- two tries at once
+
+    def race(self, send: Callable[[Try, bool], Any], discard: Callable[[Any], object]) -> Outcome:
+        """The first try of a request that may be hedged; returns how the one ended that answers, still to be judged.
+
+        Args:
+            send: sends a try, the hedge if so told, in any thread, and twice at once.
+            discard: gives back a response that is not the answer.
+
+        Raises:
+            NoNodeAvailable: there is nothing to send to.
+            DeadlineExceeded: the time is up.
+        """
+        race = self._race()
+        outcome = race_sync(
+            race, lambda attempt: send(attempt, attempt is not race.first), discard, self._terms.threads
+        )
+        return self._settle(race, outcome)
+
+    async def race_async(
+        self, send: Callable[[Try, bool], Awaitable[Any]], discard: Callable[[Any], Awaitable[object]]
+    ) -> Outcome:
+        """As `race`; both tries are made by the running event loop, and whichever is not needed is cancelled."""
+        race = self._race()
+        outcome = await race_async(race, lambda attempt: send(attempt, attempt is not race.first), discard)
+        return self._settle(race, outcome)
+
+    def _race(self) -> Race:
+        first = self.begin()
+        self._open = []  # the race has them
+        return Race(self._remember(first), self._terms, self._key, first)
+
+    def _settle(self, race: Race, outcome: Outcome) -> Outcome:
+        self.attempt = outcome.attempt
+        self._open = [outcome.attempt]
+        self.number = 1 if race.second is None else 2
+        return outcome
 
     # -- how a try ended
 

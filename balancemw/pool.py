@@ -35,14 +35,17 @@ class Pool(Register):
         housekeeping: called now and then before a choice, outside the lock; notices forks and starts the monitor.
 
     Attributes:
-        awaited: whether the nodes are not known yet, but will be soon: a call had better wait.
         budget: what may be retried.
+        hedging: when calls are hedged; None: never.
+        special: whether a call is more than a try, followed by others if it fails: nodes are `awaited`, or it may be
+            hedged. One look at it is all that other calls pay for either.
     """
 
     def __init__(
         self, name: str, settings: ServiceSettings, *, rng: Random, events: Events, housekeeping: Callable[[], None]
     ) -> None:
         super().__init__(name, settings, rng=rng, events=events)
+        self.hedging = None if settings.hedge is None else settings.hedge.begin()
         self.awaited = False
         self.budget = Budget(settings.retry.budget, settings.retry.budget_floor)
         self._housekeeping = housekeeping
@@ -50,6 +53,16 @@ class Pool(Register):
         self._fast: Picker | None = None  # what chooses, while no call needs more care
         self._poor_until = -inf
         self._left: deque[Callable[[], object]] = deque()
+
+    @property
+    def awaited(self) -> bool:
+        """Whether the nodes are not known yet, but will be soon: a call had better wait."""
+        return self._awaited
+
+    @awaited.setter
+    def awaited(self, awaited: bool) -> None:
+        self._awaited = awaited
+        self.special = awaited or self.hedging is not None
 
     # -- the way of a call
 
@@ -83,6 +96,32 @@ class Pool(Register):
         """
         peer = self.pick(now, key, tried)
         with self.lock:
+            peer.in_flight += 1
+            peer.started += now
+        return peer
+
+    def begin_hedge(self, now: float, key: str | None, first: Peer, until: float) -> Peer | None:
+        """Choose a peer for a hedge and count it in; None: there is none, or no hedge is left.
+
+        It is a good one of the first's own priority, as a node that merely takes its time is no reason to ask others,
+        and one that takes less than what is left of the call's time.
+
+        Args:
+            now: the time.
+            key: of the call.
+            first: the peer of the call's first try.
+            until: when the call must be over.
+        """
+        if self.hedging is None or not self.has_fresh(now, (first,)):
+            return None
+        peer = self.roster.choose(now, key, (first,), None)
+        if peer is None or peer is first or peer.accused or peer.node.priority > first.node.priority:
+            return None
+        if now + peer.latency >= until:
+            return None
+        with self.lock:
+            if not self.hedging.afford(self.budget, now):
+                return None
             peer.in_flight += 1
             peer.started += now
         return peer

@@ -4,6 +4,7 @@ A first-try success through tenacity costs ten to twenty times what it costs wit
 its first outcome already known, as attempt 1; attempt numbers, stop and wait then are what they would have been.
 """
 
+import time
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -77,8 +78,17 @@ class Schedule:
         self._state = RetryCallState(self._retrying, None, (), {})
         self._state.start_time = started
 
-    def delay(self, result: object, error: BaseException | None) -> float | None:
-        """Seconds to wait before the next try, or None when there is to be none."""
+    def over(self) -> bool:
+        """Whether no try is to follow the first, as things are now and whatever comes of it."""
+        self._state.outcome_timestamp = time.monotonic()
+        return bool(self._retrying.stop(self._state))
+
+    def delay(self, result: object, error: BaseException | None, tries: int = 0) -> float | None:
+        """Seconds to wait before the next try, or None when there is to be none.
+
+        `tries`: how many have ended, where some were made at once, of which only the last is asked about.
+        """
+        self._state.attempt_number = max(tries, self._state.attempt_number)
         if error is None:
             self._state.set_result(result)
         else:

@@ -15,6 +15,7 @@ from balancemw.orca import ASK
 from balancemw.pool import Pool
 from balancemw.retry import FullJitter, RetryPolicy
 from balancemw.settings import parse_nodes
+from balancemw.threads import Threads
 
 Key = str | Callable[..., object] | None
 
@@ -45,11 +46,20 @@ class Service:
         pool: the engine room; not part of the public interface.
     """
 
-    def __init__(self, pool: Pool, *, clock: Clock, rng: Random, sleep: Callable[[float], object] = time.sleep) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        clock: Clock,
+        rng: Random,
+        sleep: Callable[[float], object] = time.sleep,
+        threads: Threads | None = None,
+    ) -> None:
         self.name = pool.name
         self.pool = pool
         self._clock = clock
         self._sleep = sleep
+        self._threads = threads
         retry = pool.settings.retry
         self._jitter = FullJitter(retry.backoff, retry.backoff_max, rng)
 
@@ -89,6 +99,10 @@ class Service:
             policy=policy,
             jitter=self._jitter,
             sleep=self._sleep,
+            threads=self._threads,
+            hedged=settings.hedge is not None
+            and wishes.idempotent
+            and (policy.stop is not None or policy.attempts > 1),
         )
 
     def attempts(

@@ -2,6 +2,7 @@
 
 import aiohttp
 
+from balancemw.call import Try
 from balancemw.errors import DeadlineExceeded, NoNodeAvailable
 from balancemw.exchange import IDEMPOTENT
 
@@ -20,6 +21,12 @@ class LastTryFailed(aiohttp.ServerConnectionError, ConnectionError):
     It takes the place of `aiohttp.ServerDisconnectedError` and `aiohttp.ClientOSError`, at which a session runs its
     middlewares once more for an idempotent method: that would double the tries.
     """
+
+
+def no_answer(attempt: Try) -> aiohttp.ServerTimeoutError:
+    """What cutting off a try means."""
+    seconds = attempt.clock() - attempt.started
+    return aiohttp.ServerTimeoutError(f"no answer from {attempt.node.name} within {seconds:.3g} s")
 
 
 def conclusive(error: BaseException, method: str) -> BaseException:

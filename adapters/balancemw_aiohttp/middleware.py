@@ -19,6 +19,7 @@ from balancemw.timeouts import watch
 from balancemw_aiohttp.address import Address, direct
 from balancemw_aiohttp.body import is_short
 from balancemw_aiohttp.errors import NoNode, TooLate
+from balancemw_aiohttp.hedged import can_hedge, send_hedged
 from balancemw_aiohttp.sending import Sending, follow
 
 STATE = istr(_STATE)
@@ -59,11 +60,14 @@ class Balance:
             return await handler(request)
         repeatable = request.method in IDEMPOTENT or request.headers.get("Idempotency-Key")
         terms = destination.repeatable if repeatable else destination.once
-        if terms.pool.awaited:
-            terms = await wait_for_nodes_async(terms)
         key = None if self._key is None else self._key(request)
         body = request.body
         try:
+            if terms.pool.special:
+                terms = await wait_for_nodes_async(terms) if terms.pool.awaited else terms
+                if terms.hedged and can_hedge(request):
+                    exchange = Exchange(destination, terms, key, route=route_of(url.raw_path))
+                    return await send_hedged(handler, exchange, request, destination)
             # What every request pays for is here, and the rest in `Sending`.
             if (body and not is_short(body)) or destination.by_node or request.proxy is not None:
                 exchange = Exchange(destination, terms, key, route=route_of(url.raw_path))

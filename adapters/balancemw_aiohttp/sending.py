@@ -14,7 +14,7 @@ from balancemw.reading import Reading
 from balancemw.timeouts import Watch, watch
 from balancemw_aiohttp.address import Address
 from balancemw_aiohttp.body import Body
-from balancemw_aiohttp.errors import conclusive
+from balancemw_aiohttp.errors import conclusive, no_answer
 
 _PATIENCE = 1.0  # seconds to read the rest of a response that another one replaces
 
@@ -87,10 +87,8 @@ class Sending:
         await asyncio.sleep(wait)
 
     def _understood(self, error: BaseException) -> tuple[BaseException, Fault | None]:
-        attempt = self._exchange.attempt
         if self._timer is not None and self._timer.end(error):
-            seconds = attempt.clock() - attempt.started
-            return aiohttp.ServerTimeoutError(f"no answer from {attempt.node.name} within {seconds:.3g} s"), None
+            return no_answer(self._exchange.attempt), None
         if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError):
             return error, Fault(Kind.CANCELLED, "the session's own time for the request ran out")
         return error, None
@@ -104,7 +102,7 @@ class Sending:
         wait = self._exchange.replace(response, fault, again=self._body.resendable)
         if wait is None:
             return True
-        await _release(response)
+        await release(response)
         await self._stop_writing()
         await asyncio.sleep(wait)
         return False
@@ -141,7 +139,7 @@ def follow(response: ClientResponse, reading: Reading) -> None:
     connection.add_callback(ended)
 
 
-async def _release(response: ClientResponse) -> None:
+async def release(response: ClientResponse) -> None:
     """Give back the connection of a response that another one replaces: read to its end it can serve again."""
     length = response.content_length
     try:

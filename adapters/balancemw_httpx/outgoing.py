@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from balancemw.call import Try
-from balancemw.exchange import TIMEOUT_MS, milliseconds
+from balancemw.exchange import HEDGE, TIMEOUT_MS, milliseconds
 from balancemw.inbound import ATTEMPT_COUNT
 
 Raw = list[tuple[bytes, bytes]]
@@ -19,6 +19,7 @@ Asks = tuple[tuple[str, str], ...]
 COUNT, TIMEOUT = ATTEMPT_COUNT.encode(), TIMEOUT_MS.encode()
 _OURS = frozenset((COUNT, TIMEOUT))
 _FIRST = (COUNT, b"1")
+_HEDGE = (HEDGE[0].encode(), HEDGE[1].encode())
 
 _LONG = 32768  # bytes; the libraries have a limit of 65536 for a whole url
 
@@ -89,7 +90,7 @@ def outgoing(module: Any) -> Callable[..., Any]:
     return Outgoing
 
 
-def told(headers: Any, attempt: Try, asks: Asks, number: int = 1) -> Raw:
+def told(headers: Any, attempt: Try, asks: Asks, number: int = 1, *, hedge: bool = False) -> Raw:
     """A request's headers, with what the replica is told: which try this is, and how many milliseconds it may take.
 
     `asks`: what it is asked, unless the caller asks already.
@@ -103,4 +104,6 @@ def told(headers: Any, attempt: Try, asks: Asks, number: int = 1) -> Raw:
     for name, value in asks:
         if name not in headers:
             raw.append((name.encode(), value.encode()))
+    if hedge:
+        raw.append(_HEDGE)
     return raw

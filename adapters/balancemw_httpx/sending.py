@@ -36,8 +36,8 @@ def is_plain(request: Any, library: Library, destination: Destination) -> bool:
     return is_short(request, library)
 
 
-def first(request: Any, library: Library, destination: Destination, attempt: Try) -> Any:
-    """A plain request as it goes to the node of its first try; as `Sending` makes those of other tries."""
+def first(request: Any, library: Library, destination: Destination, attempt: Try, *, hedge: bool = False) -> Any:
+    """A plain request as it goes to the node of its first try, or hedge; as `Sending` makes those of other tries."""
     extensions = dict(request.extensions)
     extensions["timeout"] = timeouts = Timeouts(extensions.get("timeout") or ())
     timeouts.bound = attempt
@@ -45,7 +45,11 @@ def first(request: Any, library: Library, destination: Destination, attempt: Try
     if origin.parts[0] == b"https":
         extensions["sni_hostname"] = destination.name
     return library.outgoing(
-        request, origin, told(request.headers, attempt, destination.asks), request.stream, extensions
+        request,
+        origin,
+        told(request.headers, attempt, destination.asks, 1 + hedge, hedge=hedge),
+        request.stream,
+        extensions,
     )
 
 
@@ -82,6 +86,13 @@ def plain_answer(
 def watched(attempt: Try) -> Watch | None:
     """What cuts the running task off when the try's time is up, wherever it is then."""
     return None if attempt.until == inf else watch(attempt.until + _GRACE, attempt.clock)
+
+
+def no_answer(library: Library, attempt: Try) -> BaseException:
+    """What cutting off a try means, as the library's own error."""
+    seconds = attempt.clock() - attempt.started
+    late: BaseException = library.read_timeout(f"no answer from {attempt.node.name} within {seconds:.3g} s")
+    return late
 
 
 def sending_of(
@@ -198,10 +209,7 @@ class Sending:
         """`error`, with which a try that was watched has ended, or the library's own if it is but the cutting off."""
         if self.timer is None or not self.timer.end(error):
             return error
-        attempt = self.exchange.attempt
-        seconds = attempt.clock() - attempt.started
-        late: BaseException = self.library.read_timeout(f"no answer from {attempt.node.name} within {seconds:.3g} s")
-        return late
+        return no_answer(self.library, self.exchange.attempt)
 
     def take(self, response: Any, answer: type[Answer | AsyncAnswer]) -> float | None:
         """The seconds until the next try, if `response` is to be replaced; None: it is the answer to give.

@@ -12,6 +12,7 @@ from balancemw.exchange import IDEMPOTENT, Destination, in_dialect, services
 from balancemw.opening import wait_for_nodes, wait_for_nodes_async
 from balancemw_httpx.answer import Answer, AsyncAnswer, release, release_async
 from balancemw_httpx.errors import NoNode, TooLate
+from balancemw_httpx.hedged import Twofold
 from balancemw_httpx.inner import Inner, InnerOfLoops, Options
 from balancemw_httpx.libraries import AsyncBaseTransport, BaseTransport, library_of
 from balancemw_httpx.sending import Sending, first, is_plain, plain_answer, sending_of, watched
@@ -59,8 +60,10 @@ class BalancedTransport(BaseTransport):
         terms = destination.repeatable if request.method in IDEMPOTENT else _cautious(request, destination)
         key = None if self._key is None else self._key(request)
         try:
-            if terms.pool.awaited:
-                terms = wait_for_nodes(terms)
+            if terms.pool.special:
+                terms = wait_for_nodes(terms) if terms.pool.awaited else terms
+                if terms.hedged and is_plain(request, library, destination):
+                    return self._hedge(Twofold(request, library, destination, terms, key))
             if not is_plain(request, library, destination):
                 return self._send(sending_of(request, library, destination, terms, key))
             attempt = Try(terms, key)
@@ -85,6 +88,15 @@ class BalancedTransport(BaseTransport):
             return self._send(rest)
         except BalanceError as error:
             raise in_dialect(error, NoNode, TooLate) from error.__cause__
+
+    def _hedge(self, request: Twofold) -> Any:
+        inner = self._inner.to(request.library, request.destination.name)
+        sending, outcome = request.send(inner.handle_request)
+        if outcome.error is not None:
+            self._fail(sending, outcome.error)
+        elif self._accept(sending, outcome.result):
+            return outcome.result
+        return self._send(sending)
 
     def _send(self, sending: Sending) -> Any:
         inner = self._inner.to(sending.library, sending.destination.name, sending.sni)
@@ -144,8 +156,10 @@ class AsyncBalancedTransport(AsyncBaseTransport):
         terms = destination.repeatable if request.method in IDEMPOTENT else _cautious(request, destination)
         key = None if self._key is None else self._key(request)
         try:
-            if terms.pool.awaited:
-                terms = await wait_for_nodes_async(terms)
+            if terms.pool.special:
+                terms = await wait_for_nodes_async(terms) if terms.pool.awaited else terms
+                if terms.hedged and is_plain(request, library, destination):
+                    return await self._hedge(Twofold(request, library, destination, terms, key))
             if not is_plain(request, library, destination):
                 return await self._send(sending_of(request, library, destination, terms, key))
             attempt = Try(terms, key)
@@ -174,6 +188,15 @@ class AsyncBalancedTransport(AsyncBaseTransport):
             return await self._send(rest)
         except BalanceError as error:
             raise in_dialect(error, NoNode, TooLate) from error.__cause__
+
+    async def _hedge(self, request: Twofold) -> Any:
+        inner = self._inner.here().to(request.library, request.destination.name)
+        sending, outcome = await request.send_async(inner.handle_async_request)
+        if outcome.error is not None:
+            await self._fail(sending, outcome.error)
+        elif await self._accept(sending, outcome.result):
+            return outcome.result
+        return await self._send(sending)
 
     async def _send(self, sending: Sending) -> Any:
         inner = self._inner.here().to(sending.library, sending.destination.name, sending.sni)

@@ -10,7 +10,16 @@ from urllib3.util import Timeout
 
 from balancemw.call import Terms, Try, leave
 from balancemw.context import BOUND
-from balancemw.exchange import IDEMPOTENT, SMALL_BODY, TIMEOUT_MS, Destination, Exchange, route_of
+from balancemw.exchange import (
+    HEDGE,
+    IDEMPOTENT,
+    SMALL_BODY,
+    TIMEOUT_MS,
+    Destination,
+    Exchange,
+    attempt_headers,
+    route_of,
+)
 from balancemw.fault import Fault, Kind
 from balancemw.orca import FORMAT
 from balancemw_requests.answer import follow
@@ -73,6 +82,13 @@ class Sending:
             requests.RequestException: the last try's own.
             BalanceError: there is no node, or no time left.
         """
+        if self._terms.hedged and self._body is None:  # what is read as it is sent cannot be on its way twice at once
+            outcome = self._exchange.race(self._once, _release)
+            if outcome.error is not None:
+                self._fail(outcome.error)
+            elif self._accept(outcome.result):
+                answer: Response = outcome.result
+                return answer
         while True:
             attempt = self._exchange.begin()
             token = BOUND.set(attempt)
@@ -86,10 +102,21 @@ class Sending:
                 if self._accept(response):
                     return response
 
+    def _once(self, attempt: Try, hedge: bool) -> Response:
+        token = BOUND.set(attempt)
+        try:
+            told = attempt_headers(attempt, 1 + hedge, self._request.headers.get(TIMEOUT_MS))
+            return self._post_to(attempt, (*told, HEDGE) if hedge else told)
+        finally:
+            leave(token)
+
     def _transmit(self, attempt: Try) -> Response:
+        return self._post_to(attempt, self._exchange.headers(self._request.headers.get(TIMEOUT_MS)))
+
+    def _post_to(self, attempt: Try, told: Headers) -> Response:
         request, options, node = self._request, self._options, attempt.node
-        headers = self._added, self._exchange.headers(request.headers.get(TIMEOUT_MS))
-        sent = outgoing(request, node, self._destination.host_of(node), self._body or request.body, headers)
+        name, body = self._destination.host_of(node), self._body or request.body
+        sent = outgoing(request, node, name, body, (self._added, told))
         return self._post(sent, options.stream, Limits(attempt, options.timeout), options.verify, options.cert)
 
     def _fail(self, error: BaseException) -> None:

@@ -8,6 +8,7 @@ from balancemw.settings.admin import AdminSettings
 from balancemw.settings.advice import advice
 from balancemw.settings.alerts import AlertSettings, MatchRule, Reaction
 from balancemw.settings.document import Settings, parse_nodes
+from balancemw.settings.hedge import HedgeSettings
 from balancemw.settings.models import (
     EjectionSettings,
     InboundSettings,
@@ -38,6 +39,7 @@ __all__ = [
     "DnsSettings",
     "EjectionSettings",
     "FileSettings",
+    "HedgeSettings",
     "InboundSettings",
     "KubernetesSettings",
     "MatchRule",

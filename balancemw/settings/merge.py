@@ -7,7 +7,16 @@ from balancemw.settings.words import Path
 
 Section = Mapping[Any, Any]
 
-_DEEP = ("retry", "ejection", "probe", "slow_start", "discovery")  # merged key by key; anything else is replaced whole
+_DEEP = (
+    "retry",
+    "ejection",
+    "probe",
+    "slow_start",
+    "discovery",
+    "hedge",
+)  # merged key by key; anything else is replaced whole
+
+_MEANT_BY_TRUE: Section = {"probe": {"kind": "tcp"}, "hedge": {}}
 
 
 def merged(own: Section, defaults: Section) -> dict[Any, Any]:
@@ -15,8 +24,8 @@ def merged(own: Section, defaults: Section) -> dict[Any, Any]:
     result = {key: _plain(value) for key, value in defaults.items()}
     for key, value in own.items():
         below = defaults.get(key)
-        if key == "probe" and below is True:
-            below = {"kind": "tcp"}
+        if below is True:
+            below = _MEANT_BY_TRUE.get(key)
         if key in _DEEP and isinstance(value, Mapping) and isinstance(below, Mapping) and _alike(key, value, below):
             result[key] = {**below, **value}
         else:

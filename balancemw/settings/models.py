@@ -28,6 +28,7 @@ from balancemw.settings.fields import (
     Status,
     Text,
 )
+from balancemw.settings.hedge import Hedge
 from balancemw.settings.nodes import NodeList
 from balancemw.settings.probe import Probe
 from balancemw.settings.words import a_list, looks_secret, shown
@@ -187,6 +188,7 @@ class ServiceSettings:
         probe: active checks, or None.
         discovery: where its nodes are found, or None. `nodes` are then those known until it has spoken.
         slow_start: the ramp after recovery.
+        hedge: when a call that takes long is sent to a second node as well, or None.
         host_header: what the client adapters and checks send as ``Host``, and whose certificate TLS nodes must have:
             ``"service"``, the service's name, or ``"node"``, the host of the node's url.
     """
@@ -200,6 +202,7 @@ class ServiceSettings:
     probe: Probe = None
     discovery: Discovery = None
     slow_start: SlowStartSettings = SlowStartSettings()
+    hedge: Hedge = None
     host_header: Annotated[Text, AfterValidator(_identity)] = "service"
 
 

@@ -10,6 +10,7 @@ from balancemw.errors import did_you_mean
 from balancemw.settings.admin import AdminSettings
 from balancemw.settings.alerts import AlertSettings, MatchRule
 from balancemw.settings.fields import Conflict
+from balancemw.settings.hedge import HedgeSettings
 from balancemw.settings.models import (
     EjectionSettings,
     InboundSettings,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 # Keys that the product knows and this version does not: a "did you mean" would lead away from them.
 _LATER = {
-    "service": ("hedge", "zone"),
+    "service": ("zone",),
 }
 
 _TEXTS = {
@@ -72,6 +73,7 @@ KNOWN = {
     "route": _keys(RouteSettings),
     "ejection": _keys(EjectionSettings),
     "slow_start": _keys(SlowStartSettings),
+    "hedge": _keys(HedgeSettings),
 }
 """The keys of every section; ``""`` is the outermost, ``"service"`` what stands below a service's name."""
 

@@ -1,0 +1,68 @@
+"""A request whose first try is made twice if it takes long."""
+
+from copy import copy
+from math import inf
+
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+from aiohttp.helpers import TimerNoop
+
+from balancemw.call import Try, leave
+from balancemw.context import BOUND
+from balancemw.exchange import HEDGE, Destination, Exchange, attempt_headers
+from balancemw.timeouts import watch
+from balancemw_aiohttp.address import Address
+from balancemw_aiohttp.body import is_short
+from balancemw_aiohttp.errors import no_answer
+from balancemw_aiohttp.sending import Sending, release
+
+
+def can_hedge(request: ClientRequest) -> bool:
+    """Whether it can be on its way twice at once: a body that is read as it is sent cannot."""
+    return is_short(request.body) and "Expect" not in request.headers
+
+
+async def send_hedged(
+    handler: ClientHandlerType, exchange: Exchange, request: ClientRequest, destination: Destination
+) -> ClientResponse:
+    """Send `request` until there is an answer to give.
+
+    Raises:
+        aiohttp.ClientError: the last try's own.
+        BalanceError: there is no node, or no time left.
+    """
+    first = Address(request, request.url, destination)
+    second = Address(_twin(request), request.url, destination)
+
+    async def send(attempt: Try, hedge: bool) -> ClientResponse:
+        address = second if hedge else first
+        address.set(attempt.node)
+        address.request.headers.update(attempt_headers(attempt, 1 + hedge, address.granted))
+        if hedge:
+            address.request.headers.update((HEDGE,))
+        token = BOUND.set(attempt)
+        timer = None if attempt.until == inf else watch(attempt.until, attempt.clock)
+        try:
+            response = await handler(address.request)
+        except BaseException as error:
+            if timer is not None and timer.end(error):
+                raise no_answer(attempt) from error
+            raise
+        finally:
+            leave(token)
+        if timer is not None:
+            timer.end()
+        return response
+
+    outcome = await exchange.race_async(send, release)
+    sending = Sending(handler, exchange, first)
+    if outcome.error is not None:
+        return await sending.go_on(outcome.error, None)
+    return await sending.take(outcome.result)
+
+
+def _twin(request: ClientRequest) -> ClientRequest:
+    """The same request once more, before either is sent: the state of being sent is kept in it."""
+    twin = copy(request)
+    twin.headers = request.headers.copy()
+    twin._timer = TimerNoop()  # the session's keeps a stack of tasks, and must not see two of them take turns
+    return twin

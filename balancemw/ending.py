@@ -1,0 +1,60 @@
+"""How a try of a decorated function ends, for both drivers: judged, given back, and followed by another or not."""
+
+import inspect
+from collections.abc import Coroutine
+from contextlib import suppress
+
+from balancemw.call import Call, Try
+from balancemw.fault import Fault, Kind
+
+
+def after_error(call: Call, attempt: Try, error: BaseException) -> float | None:
+    """Seconds until the next try, after one that raised `error`; None: there is none, and `error` is to be raised.
+
+    Raises:
+        DeadlineExceeded: the time of the whole call is up.
+    """
+    fault = call.fail(attempt, call.judge(attempt, None, error) or Fault(Kind.APPLICATION), error)
+    wait = call.delay(fault, None, error)
+    if wait is None:
+        call.tell(error)
+    return wait
+
+
+def after_result(call: Call, attempt: Try, result: object) -> float | None:
+    """Seconds until the next try, after one that gave `result`; None: there is none, and `result` is the answer.
+
+    Raises:
+        DeadlineExceeded: the time of the whole call is up.
+        TypeError: the function is async without saying so.
+    """
+    if isinstance(result, Coroutine):  # or what aiohttp makes of one, ready for `async with`
+        result.close()
+        call.fail(attempt, Fault(Kind.APPLICATION, "returned a coroutine"), None)
+        raise TypeError(
+            "a balanced function that is not `async def` returned a coroutine: make it `async def` and await there"
+        )
+    fault = call.judge(attempt, result, None)
+    if fault is None:
+        call.succeed(attempt)
+        return None
+    fault = call.fail(attempt, fault, None)
+    return call.delay(fault, result, None)
+
+
+def discard(result: object) -> None:
+    """Close a response that another try replaces, so that its connection is not lost to its pool."""
+    close = getattr(result, "close", None)
+    if callable(close):
+        with suppress(Exception):
+            close()
+
+
+async def discard_async(result: object) -> None:
+    """As `discard`, waiting for it where it can be waited for."""
+    close = getattr(result, "aclose", None) or getattr(result, "close", None)
+    if callable(close):
+        with suppress(Exception):
+            closing = close()
+            if inspect.isawaitable(closing):
+                await closing
