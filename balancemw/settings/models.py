@@ -187,6 +187,8 @@ class ServiceSettings:
         probe: active checks, or None.
         discovery: where its nodes are found, or None. `nodes` are then those known until it has spoken.
         slow_start: the ramp after recovery.
+        zone: our own: nodes of the same one are preferred while they can carry the load; "": none is.
+        subset: how many nodes of each priority one worker calls, of its own zone and of the others; None: all.
         host_header: what the client adapters and checks send as ``Host``, and whose certificate TLS nodes must have:
             ``"service"``, the service's name, or ``"node"``, the host of the node's url.
     """
@@ -200,6 +202,8 @@ class ServiceSettings:
     probe: Probe = None
     discovery: Discovery = None
     slow_start: SlowStartSettings = SlowStartSettings()
+    zone: Text = ""
+    subset: Count | None = None
     host_header: Annotated[Text, AfterValidator(_identity)] = "service"
 
 

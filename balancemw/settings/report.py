@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # Keys that the product knows and this version does not: a "did you mean" would lead away from them.
 _LATER = {
-    "service": ("hedge", "zone"),
+    "service": ("hedge",),
     "inbound": ("report_load",),
 }
 
