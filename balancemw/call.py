@@ -17,6 +17,7 @@ from balancemw.fault import Fault, Kind, classify
 from balancemw.notice import listen
 from balancemw.peer import Peer
 from balancemw.pool import Pool
+from balancemw.recovery import PATIENCE
 from balancemw.retry import FullJitter, RetryPolicy, Schedule
 from balancemw.routes import ANY
 from balancemw.threads import Threads
@@ -217,6 +218,8 @@ class Call:
             delay = max(delay, terms.pool.rest_left(now))
         elif fault.unsent and terms.policy.wait is None:
             delay = 0.0
+        if terms.pool.awaited and not terms.pool.admits(now):
+            delay = max(delay, min(PATIENCE, (self.deadline - now) / 2.0))
         if now + delay >= self.deadline:
             return None
         return delay if terms.pool.afford_retry(now) else None

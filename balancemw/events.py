@@ -28,6 +28,7 @@ _LEVELS = {
     "overruled": logging.INFO,
     "alertmanager_found": logging.INFO,
     "store_back": logging.INFO,
+    "zone_spill_ended": logging.INFO,
 }
 
 _PASSING = ("failed",)  # each by itself only for listeners and for debugging; the journal has them in sum

@@ -1,7 +1,9 @@
-"""The first calls of a process to a service whose nodes are still being looked for: they wait for the first answer.
+"""Calls that wait before their first try.
 
-As with gRPC, a call waits while the source is asked for the first time, and fails at once when that has failed. Only
-the wait has a colour, and a sync call never makes an event loop wait.
+The first calls of a process to a service whose nodes are still being looked for wait for the first answer: as with
+gRPC, while the source is asked for the first time, and they fail at once when that has failed. And those to a pool that
+was out as a whole and comes back wait for their turn, so that they do not all fall upon the first node; none fails by
+that. Only the wait has a colour, and a sync call never makes an event loop wait.
 """
 
 import asyncio
@@ -13,17 +15,23 @@ from balancemw.call import Terms
 from balancemw.context import BOUND, time_left
 
 _LOOK = 0.005  # seconds between looks: names are looked up in a few milliseconds
+_SELDOM = 0.25  # part of the time that a call has waited which it waits till the next look: many may wait for long
+_PATIENCE = 0.5  # part of its time that a call waits for its turn
 
 
 def _pauses(terms: Terms) -> Iterator[float]:
-    """Seconds to wait, until nodes are known, nobody looks for them, or the time is up."""
+    """Seconds to wait, until nodes are known and have room, nobody looks for them, or the time is up."""
     pool, left = terms.pool, time_left(BOUND.get())
     discovery = pool.settings.discovery
-    patience = min(terms.timeout, discovery.timeout if discovery else 0.0, inf if left is None else left)
+    whole = min(terms.timeout, inf if left is None else left)
     now = terms.clock()
-    end = now + patience
-    while not pool.available(now) and pool.awaited and now < end:
+    began, end = now, now + min(whole, discovery.timeout if discovery else 0.0)
+    while pool.seeking and not pool.available(now) and now < end:
         yield min(_LOOK, end - now)
+        now = terms.clock()
+    end = began + _PATIENCE * whole
+    while now < end and not pool.admits(now, now - began):
+        yield min(max(_LOOK, _SELDOM * (now - began)), end - now)
         now = terms.clock()
 
 

@@ -17,6 +17,7 @@ from balancemw.fault import Fault, Kind
 from balancemw.node import Node
 from balancemw.orca import LoadReport
 from balancemw.peer import Peer
+from balancemw.recovery import Recovery
 from balancemw.register import Register
 from balancemw.review import Review
 from balancemw.routes import ANY
@@ -35,6 +36,8 @@ class Pool(Register):
         housekeeping: called now and then before a choice, outside the lock; notices forks and starts the monitor.
 
     Attributes:
+        seeking: whether the nodes are not known yet, but will be soon.
+        awaited: whether a call may have to wait, as `opening` does: for that, or for room in a pool that comes back.
         budget: what may be retried.
         hedging: when calls are hedged; None: never.
         special: whether a call is more than a try, followed by others if it fails: nodes are `awaited`, or it may be
@@ -46,10 +49,11 @@ class Pool(Register):
     ) -> None:
         super().__init__(name, settings, rng=rng, events=events)
         self.hedging = None if settings.hedge is None else settings.hedge.begin()
-        self.awaited = False
+        self.seeking = self.awaited = False
         self.budget = Budget(settings.retry.budget, settings.retry.budget_floor)
         self._housekeeping = housekeeping
         self._review = Review(self.roster, self._traffic, self._standing)
+        self._recovery = Recovery(settings.slow_start.window)
         self._fast: Picker | None = None  # what chooses, while no call needs more care
         self._poor_until = -inf
         self._left: deque[Callable[[], object]] = deque()
@@ -232,6 +236,18 @@ class Pool(Register):
         self._news.tell()
         return afforded
 
+    def seek(self, on: bool) -> None:
+        """Whether the nodes are not known yet, but will be soon."""
+        self.seeking = on
+        self.awaited = on or self._recovery.on
+
+    def admits(self, now: float, waited: float = 0.0) -> bool:
+        """Whether a call may be sent that has `waited` so long; if not, a pool that was out comes back and is full."""
+        if now >= self._edge:
+            self._tick(now)
+        with self.lock:
+            return self._recovery.admits(now, waited)
+
     def _choose_first(self, now: float, key: str | None, repeatable: bool) -> Peer:
         peer = self.roster.choose(now, key, (), lambda peer: self._claim(peer, now, repeatable))
         if peer is None:
@@ -267,10 +283,23 @@ class Pool(Register):
             if now >= self._again:
                 self._standing.expire(now)
                 self._again = self.roster.refresh(now, lambda peer: self.waits(peer, now))
+                self._recover(now)
                 self._fast = self.roster.plain_picker()
                 self._standing.note_failing_open(self.settings.ejection.keep)
-            self._edge = -inf if self._left else min(self._again, self.budget.edge)
+            compare_at = self.roster.look(now)
+            for event, reason in self.roster.news(now):
+                self._news.note(None, event, "pool", reason)
+            self._recovery.observe(self.roster.peers.values(), now)
+            self._edge = -inf if self._left else min(self._again, self.budget.edge, compare_at)
         self._news.tell()
+
+    def _recover(self, now: float) -> None:
+        tiers, recovery = self.roster.tiers, self._recovery
+        if recovery.on or not any(tier.healthy for tier in tiers):
+            good = [peer for tier in tiers for peer in tier.available if peer not in tier.kept]
+            recovery.review(self.roster.peers.values(), good, now)
+            self._again = min(self._again, recovery.until)
+            self.awaited = self.seeking or recovery.on
 
     def waits(self, peer: Peer, now: float) -> bool:
         """Whether a peer whose time out is over gets no trial call from here yet."""
@@ -286,5 +315,7 @@ class Pool(Register):
             peer.reset()
             peer.trial_at = None
         self.partners.after_fork()
+        self._recovery = Recovery(self.settings.slow_start.window)
+        self.awaited = self.seeking
         self.roster.renew()
         self.changed()

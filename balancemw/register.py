@@ -11,6 +11,7 @@ from balancemw.members import Members
 from balancemw.node import Node
 from balancemw.partners import Partners
 from balancemw.peer import Peer
+from balancemw.preference import Wishes
 from balancemw.roster import Roster
 from balancemw.settings import ServiceSettings
 from balancemw.standing import Change, Standing
@@ -46,7 +47,10 @@ class Register:
         self.partners = Partners()
         self.wants_reports: bool = getattr(strategy(Random(0)), "reports", False)
         ramp = (settings.slow_start.window, settings.slow_start.min_weight)
-        self.roster = Roster(lambda: strategy(rng), keep=settings.ejection.keep, ramp=ramp, rng=rng)
+        wishes = Wishes(settings.zone, settings.subset, rng=rng)
+        self.roster = Roster(
+            lambda: strategy(rng), keep=settings.ejection.keep, ramp=ramp, rng=rng, wishes=wishes or None
+        )
         self._news = News(events, name)
         self._traffic = Traffic(settings.ejection, settings.retry.retry_after_max, rng)
         self._standing = Standing(self.roster, self._traffic, self._news, self.changed)

@@ -36,7 +36,7 @@ class Review:
         self._roster = roster
         self._traffic = traffic
         self._standing = standing
-        self._by_priority: dict[int, tuple[Silence, Slowness, Shunned]] = {}
+        self._watchers: dict[tuple[int, int], tuple[Silence, Slowness, Shunned]] = {}
         self._last = self._due = -inf
 
     def look(self, now: float) -> None:
@@ -50,17 +50,21 @@ class Review:
                 self._look_at(tier, elapsed, now)
 
     def _look_at(self, tier: Tier, elapsed: float, now: float) -> None:
+        for place, peers in enumerate(tier.groups):
+            self._compare(tier, place, peers, now)
+        fade(tier.everyone, elapsed)
+
+    def _compare(self, tier: Tier, place: int, peers: tuple[Peer, ...], now: float) -> None:
+        """Look at nodes that can be compared with each other, the `place`-th such group of their tier."""
         rules = self._traffic.rules
-        priority = tier.everyone[0].node.priority
         watchers = (Silence(), Slowness(rules.slow), Shunned(rules.slow))
-        silence, slowness, shunned = self._by_priority.setdefault(priority, watchers)
+        silence, slowness, shunned = self._watchers.setdefault((tier.everyone[0].node.priority, place), watchers)
         if rules.consecutive and tier.may_eject and tier.healthy:  # what is silent would fail so often in a row
-            for peer, reason in tuple(silence.silent(tier.available, now)):
+            for peer, reason in tuple(silence.silent(peers if len(peers) > 1 else tier.available, now)):
                 mark = self._traffic.put_out(peer, reason, _NO_ANSWER, now)
                 self._standing.put(peer, mark, now, "ejected", _NO_ANSWER.kind)
-        fade(tier.everyone, elapsed)
         if rules.slow:
-            for verdict in (*slowness.review(tier.available, now), *shunned.review(tier.available)):
+            for verdict in (*slowness.review(peers, now), *shunned.review(peers)):
                 self._ease(*verdict, now)
 
     def _ease(self, peer: Peer, share: float, reason: str, now: float) -> None:

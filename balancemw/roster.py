@@ -10,6 +10,7 @@ from balancemw.errors import NoNodeAvailable
 from balancemw.health import commanded
 from balancemw.node import Node, normal_url
 from balancemw.peer import Peer
+from balancemw.preference import Preference, Wishes
 from balancemw.strategies import Picker, Strategy
 from balancemw.tier import Tier
 
@@ -26,6 +27,7 @@ class Roster:
         keep: share of a tier that automatic ejection must leave.
         ramp: slow start: (window in seconds, least share).
         rng: decides what is left to chance.
+        wishes: which nodes are preferred to others.
 
     Attributes:
         peers: every peer by its url.
@@ -34,13 +36,21 @@ class Roster:
     """
 
     def __init__(
-        self, strategy: Callable[[], Strategy], *, keep: float, ramp: tuple[float, float], rng: Random
+        self,
+        strategy: Callable[[], Strategy],
+        *,
+        keep: float,
+        ramp: tuple[float, float],
+        rng: Random,
+        wishes: Wishes | None = None,
     ) -> None:
         self.peers: dict[str, Peer] = {}
         self.tiers: tuple[Tier, ...] = ()
         self.absence = ""
         self._strategy = strategy
         self._strategies: dict[int, Strategy] = {}
+        self._wishes = wishes
+        self._preferences: dict[int, Preference] = {}
         self._keep = keep
         self._ramp = ramp
         self._rng = rng
@@ -62,11 +72,17 @@ class Roster:
         strategy = self._strategies.get(priority)
         if strategy is None:
             strategy = self._strategies[priority] = self._strategy()
-        return Tier(tuple(peers), strategy, self._keep, alone=alone)
+            if self._wishes and not getattr(strategy, "sticky", False):
+                self._preferences[priority] = Preference(self._wishes, self._strategy())
+        prefer = self._preferences.get(priority)
+        return Tier(tuple(peers), strategy, self._keep, random=self._rng, alone=alone, prefer=prefer)
 
     def renew(self) -> None:
         """Make the strategies anew, in a forked process: it must not take its turns in step with its siblings."""
         self._strategies.clear()
+        self._preferences.clear()
+        if self._wishes:
+            self._wishes.renew()
         self.arrange(self.peers.values())
 
     def find(self, node: Node | str) -> Peer:
@@ -117,6 +133,17 @@ class Roster:
                 again = min(again, now + _LOOK_AGAIN)
         return again
 
+    def look(self, now: float) -> float:
+        """Compare our zone with the others, where it is time for that; returns when it is again."""
+        return min((tier.look(now) for tier in self.tiers), default=inf) if self._preferences else inf
+
+    def news(self, now: float) -> Iterator[tuple[str, str]]:
+        """What has to be told of calls that leave our zone: (event, reason)."""
+        for preference in self._preferences.values():
+            told = preference.spill.news(now)
+            if told is not None:
+                yield told
+
     def plain_picker(self) -> Picker | None:
         """The picker to ask as long as no call needs more care than that: no trial, ramp, slow node or failing open."""
         if not self.tiers or self._ramping:
@@ -159,7 +186,7 @@ class Roster:
         passed, fallback = set(tried), None
         for place, tier in enumerate(self.tiers):
             backed = any(later.healthy for later in self.tiers[place + 1 :])
-            while (peer := tier.choose(now, key, passed)) is not None:
+            while (peer := tier.choose(now, key, passed, abroad=len(tried) > 1)) is not None:
                 passed.add(peer)
                 # Asked of the peer, not of `trials`: another thread may have derived that anew since the choice.
                 on_trial = peer.awaits_readmission(now) and peer not in tier.kept
@@ -194,7 +221,11 @@ class Roster:
     def has_fresh(self, tried: Collection[Peer]) -> bool:
         """Whether a good node is there that has not been tried."""
         reach = 1 + len(tried)
-        good = (peer for tier in self.tiers for peer in islice(tier.available, reach + len(tier.kept)))
+        good = (
+            peer
+            for tier in self.tiers
+            for peer in (*islice(tier.available, reach + len(tier.kept)), *islice(tier.spare, reach))
+        )
         return any(peer not in tried and not peer.accused for peer in good)
 
     def others(self, peer: Peer) -> Iterator[Record]:

@@ -33,12 +33,12 @@ class Directory:
 
     def expect(self) -> None:
         """It is going to be asked: where no node is known, calls wait for the first answer."""
-        self._pool.awaited = not self.known
+        self._pool.seek(not self.known)
         self._pool.roster.absence = f"{self._what} has not answered yet"
 
     def give_up(self) -> None:
         """Nobody asks it any more, so nobody need wait for an answer."""
-        self._pool.awaited = False
+        self._pool.seek(False)
 
     def hear(self, found: Sequence[Found] | None, now: float) -> None:
         """It named these nodes; None: those of last time."""
@@ -50,7 +50,7 @@ class Directory:
             return
         if found is not None:
             self._take(found, now)
-        self._pool.awaited = False
+        self._pool.seek(False)
         self._pool.roster.absence = ""
         if self._failure:
             self._failure = ""
@@ -71,7 +71,7 @@ class Directory:
 
     def miss(self, reason: str, *, again: bool = False) -> None:
         """It failed to answer, for that reason. `again`: tell so even if the same was told last."""
-        self._pool.awaited = False
+        self._pool.seek(False)
         known = self.known
         self._pool.roster.absence = f"{self._what}: {reason}"
         if reason != self._failure or again:

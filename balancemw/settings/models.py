@@ -189,6 +189,8 @@ class ServiceSettings:
         discovery: where its nodes are found, or None. `nodes` are then those known until it has spoken.
         slow_start: the ramp after recovery.
         hedge: when a call that takes long is sent to a second node as well, or None.
+        zone: our own: nodes of the same one are preferred while they can carry the load; "": none is.
+        subset: how many nodes of each priority one worker calls, of its own zone and of the others; None: all.
         host_header: what the client adapters and checks send as ``Host``, and whose certificate TLS nodes must have:
             ``"service"``, the service's name, or ``"node"``, the host of the node's url.
     """
@@ -203,6 +205,8 @@ class ServiceSettings:
     discovery: Discovery = None
     slow_start: SlowStartSettings = SlowStartSettings()
     hedge: Hedge = None
+    zone: Text = ""
+    subset: Count | None = None
     host_header: Annotated[Text, AfterValidator(_identity)] = "service"
 
 

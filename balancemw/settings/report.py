@@ -27,11 +27,6 @@ from balancemw.strategies import OptionError
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-# Keys that the product knows and this version does not: a "did you mean" would lead away from them.
-_LATER = {
-    "service": ("zone",),
-}
-
 _TEXTS = {
     "bool_type": "expected true or false, got {got}",
     "dataclass_type": "expected a mapping, got {got}",
@@ -167,8 +162,6 @@ def _numeric(value: str) -> bool:
 
 def unknown_key(key: str, section: str, known: Mapping[str, Sequence[str]] = KNOWN) -> str:
     """What is said of a `key` that `section` does not have."""
-    if key in _LATER.get(section, ()):
-        return "not supported by this version"
     word = key.lower()
     if section == "service":
         homes = [name for name in known["service"] if name != "nodes" and word in known.get(name, ())]
