@@ -108,7 +108,7 @@ def starlette_app() -> Starlette:
     return Starlette(routes=[Route(f"/{name}", each) for name, each in views.items()])
 
 
-SERVED: dict[str, Any] = {"services": {}}
+SERVED: dict[str, Any] = {"services": {}, "inbound": {"drain_seconds": 0}}
 asgi = BalanceMiddleware(starlette_app(), balancer=Balancer(SERVED))
 wsgi = flask_app()
 wsgi.config["BALANCEMW"] = SERVED

@@ -73,7 +73,7 @@ def test_defaults_of_a_service():
 def test_defaults_of_inbound():
     inbound = Settings.load({"services": {}}).inbound
     assert inbound.deadline_headers == ("x-request-timeout-ms", "x-envoy-expected-rq-timeout-ms", "grpc-timeout")
-    assert (inbound.timeout, inbound.chain_stop) == (None, True)
+    assert (inbound.timeout, inbound.chain_stop, inbound.report_load) == (None, True, True)
     assert (inbound.health_path, inbound.drain_seconds) == (None, 5)
 
 
@@ -149,7 +149,7 @@ def test_every_key_is_taken():
                     "slow_start": {"window": 0, "min_weight": 1},
                 }
             },
-            "inbound": {"deadline_headers": ("X-Left",), "timeout": 3, "chain_stop": False},
+            "inbound": {"deadline_headers": ("X-Left",), "timeout": 3, "chain_stop": False, "report_load": False},
         }
     )
     found = settings.services["a-b_c.D1"]
@@ -183,7 +183,8 @@ def test_every_key_is_taken():
         down_interval=3,
     )
     assert found.slow_start == SlowStartSettings(window=0, min_weight=1)
-    assert settings.inbound == InboundSettings(deadline_headers=("x-left",), timeout=3, chain_stop=False)
+    inbound = InboundSettings(deadline_headers=("x-left",), timeout=3, chain_stop=False, report_load=False)
+    assert settings.inbound == inbound
 
 
 @pytest.mark.parametrize("key", ["timeout", "attempt_timeout"])

@@ -138,6 +138,7 @@ VALID = st.fixed_dictionaries(
                 "deadline_headers": st.lists(st.sampled_from(["a", "B-c"]), unique=True),
                 "timeout": st.none() | positive(),
                 "chain_stop": st.booleans(),
+                "report_load": st.booleans(),
                 "health_path": st.none() | st.just("/healthz"),
                 "drain_seconds": st.floats(0, 99),
             },

@@ -123,12 +123,12 @@ class TestUnknownKeys:
             "services": {},
             "servces": {},
             5: 1,
-            "inbound": {"report_load": True, "chain_stopp": 1},
+            "inbound": {"report_lod": True, "chain_stopp": 1},
         }
         assert problems(source) == [
             "every key must be a string, got 5",
             "servces: unknown key; did you mean 'services'?",
-            "inbound.report_load: not supported by this version",
+            "inbound.report_lod: unknown key; did you mean 'report_load'?",
             "inbound.chain_stopp: unknown key; did you mean 'chain_stop'?",
         ]
 
@@ -215,6 +215,7 @@ class TestInbound:
             ({"timeout": 0}, "timeout: must be above 0, got 0"),
             ({"chain_stop": 1}, "chain_stop: expected true or false, got 1"),
             ({"chain_stop": "no"}, "chain_stop: expected true or false, got 'no'"),
+            ({"report_load": 1}, "report_load: expected true or false, got 1"),
             ({"deadline_headers": [5]}, "deadline_headers[0]: expected a string, got 5"),
             ({"deadline_headers": ["x y"]}, "deadline_headers[0]: expected the name of a header, got 'x y'"),
             ({"deadline_headers": ["A", "b", "a"]}, "deadline_headers: 'a' is named twice"),
