@@ -34,7 +34,9 @@ FAILURE = 10.0
 """What one failure adds to the calls a node seems to have open (dialogue's ``FAILURE_WEIGHT``)."""
 
 UNKNOWN = 1.0
-"""Latency assumed of a node that was called but has never answered well, in seconds (Linkerd's seed)."""
+"""Latency assumed of a node that has been called but has not answered well yet, in seconds (Linkerd's seed). It is
+assumed only while a call waits there or a failure counts: a second is a hundred times what some services take, and
+taken for what the node was seen to do it would keep one that is well by now waiting for a quarter of a minute."""
 
 
 class Load:
@@ -105,13 +107,13 @@ class Load:
         self.others = -1.0
 
     def hear(self, report: LoadReport, now: float) -> None:
-        """The node reports its load with an answer, whose call is still in flight: so the node has counted it too."""
+        """The node reports its load with an answer, whose call is not given back yet and which the node does not count."""
         if self.report is None:
             self.reports_since = now
         self.report = report
         self.reported_at = now
         said, took = report.named_metrics.get(IN_FLIGHT, -1.0), report.named_metrics.get(LATENCY, 0.0)
-        self.others = max(0.0, said - self.in_flight) if 0.0 <= said < inf else -1.0
+        self.others = max(0.0, said - max(0, self.in_flight - 1)) if 0.0 <= said < inf else -1.0
         self.reported_latency = took if 0.0 < took < inf else 0.0
 
     def end(self, started: float) -> None:
@@ -171,10 +173,13 @@ class Load:
         self.cut_short += 1
         self._lose(now)
 
-    def penalize(self, seconds: float, now: float, *, answered: bool = False) -> None:
-        """A call failed after `seconds` through the node's fault: how quick that was says nothing good of it."""
+    def penalize(self, seconds: float, now: float, *, answered: bool = False, usual: float = 0.0) -> None:
+        """A call failed after `seconds` through the node's fault: how quick that was says nothing good of it.
+
+        `usual`: latency of its peers, to assume of a node that has not answered well so far; 0.0: not known either.
+        """
         if not self.latency:
-            self.latency = max(UNKNOWN, seconds)
+            self.latency = seconds if seconds >= UNKNOWN else usual
         if answered:
             self.seen_at = now
         else:
@@ -226,8 +231,9 @@ class Load:
                 latency = age if self.latency else max(age, UNKNOWN)
         elif not calls and not self._failures:
             return latency / self.weight
-        if self._failures:
-            calls += self.failures(now)
+        if self._failures and (failures := self.failures(now)):
+            calls += failures
+            latency = latency or UNKNOWN
         return latency * (calls + 1.0) / self.weight
 
     def faded_latency(self, now: float) -> float:

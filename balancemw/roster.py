@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
 from math import inf
 from random import Random
+from statistics import median_low
 
 from balancemw.ejection import Record
 from balancemw.errors import NoNodeAvailable
@@ -230,11 +231,19 @@ class Roster:
 
     def others(self, peer: Peer) -> Iterator[Record]:
         """Records of good nodes of the same tier to compare `peer` with; a sample where there are many."""
-        tier = self._tier_of[peer]
+        return (other.record for other in self._around(self._tier_of[peer]) if other is not peer and not other.accused)
+
+    def usual_latency(self, peer: Peer) -> float:
+        """The median latency of good nodes of its tier, in seconds; of a sample where there are many; 0.0: unknown."""
+        tier = self._tier_of.get(peer)
+        around = self._around(tier) if tier else ()
+        known = [other.latency for other in around if other.latency and not other.accused]
+        return median_low(known) if known else 0.0
+
+    def _around(self, tier: Tier) -> Iterator[Peer]:
         count = len(tier.available)
         first = self._rng.randrange(count) if count > _COMPARED else 0
-        around = (tier.available[(first + i) % count] for i in range(min(count, _COMPARED)))
-        return (other.record for other in around if other is not peer and not other.accused)
+        return (tier.available[(first + i) % count] for i in range(min(count, _COMPARED)))
 
 
 def _url_or_none(text: str) -> str | None:

@@ -92,7 +92,8 @@ class Standing:
     def _blame(self, peer: Peer, fault: Fault, started: float, now: float) -> None:
         excused = peer.routes is not None and bool(peer.routes.excuse)
         peer.record.fail(now, counts=fault.counts)
-        peer.penalize(now - started, now, answered=fault.answered)
+        usual = 0.0 if peer.latency else self._roster.usual_latency(peer)
+        peer.penalize(now - started, now, answered=fault.answered, usual=usual)
         tier = self._roster.tier_of(peer)
         if tier and tier.may_eject:
             mark = self._traffic.convict(peer, fault, started, now, self._roster.others(peer))

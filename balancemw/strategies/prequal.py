@@ -13,6 +13,8 @@ fewest requests in flight. Here nothing is probed: the reports come with the ans
   its place, and the latency that the caller itself saw. Without reports the caller goes by its own view alone.
 * The latency was measured at the RIF of then, so it is set in proportion to that of now: what a call would wait. With
   reports that are not a millisecond old that makes no difference, with those of a second ago it prevents a herd.
+* Of so few nodes that not even one belongs to the share beyond the quantile (six, by default) none is hot: otherwise
+  a good node would now and then be passed over for one that is many times slower.
 * Failures count as requests in flight until they fade, and a node that fails keeps the latency of its good answers:
   a node that fails fast must not look like a fast one (the paper's sinkhole).
 
@@ -59,7 +61,8 @@ class Prequal:
     def picker(self, available: Sequence[Load], everyone: Sequence[Load]) -> Picker:  # noqa: ARG002
         random, view, recent = self._random, self._view, self._recent
         draw = _draw(available, self._choices)
-        threshold, left = self._threshold(), _SETTLED
+        enough = len(available) * (1.0 - self._quantile) >= 1.0  # for one of them to belong to the hot share
+        threshold, left = self._threshold() if enough else inf, _SETTLED if enough else inf
 
         def pick(now: float, key: str | None) -> Load:  # noqa: ARG001
             nonlocal threshold, left
@@ -123,7 +126,7 @@ def _viewer(max_age: float) -> Callable[[Load, float], tuple[float, float]]:
             others, latency = usual, peer.faded_latency(now)
         failures = peer.failures(now)
         if failures:
-            latency = max(latency, peer.latency)
+            latency = max(latency, peer.latency) or UNKNOWN
         if own > peer.streams:
             age = now - peer.started / (own - peer.streams)
             if age > latency:

@@ -197,11 +197,25 @@ class TestFailures:
         assert peer.latency == 0.2
         assert peer.cost(NOW) == pytest.approx(0.2 * (1 + FAILURE))
 
-    @pytest.mark.parametrize(("seconds", "latency"), [(0.001, UNKNOWN), (5.0, 5.0)])
-    def test_of_a_node_that_never_answered_the_usual_is_assumed(self, seconds: float, latency: float):
+    @pytest.mark.parametrize(("seconds", "usual", "latency"), [(0.001, 0.0, 0.0), (0.001, 0.2, 0.2), (5.0, 0.2, 5.0)])
+    def test_of_a_node_that_never_answered_what_is_usual_is_assumed(self, seconds: float, usual: float, latency: float):
         peer = load()
-        peer.penalize(seconds, NOW)
+        peer.penalize(seconds, NOW, usual=usual)
         assert peer.latency == latency
+        assert peer.cost(NOW) == pytest.approx((latency or UNKNOWN) * (1 + FAILURE))
+
+    def test_once_its_failures_have_faded_it_is_tried_as_one_that_nothing_is_known_of(self):
+        peer, known = load(), load()
+        peer.penalize(0.001, NOW)
+        later = NOW + 10 * DECAY
+        known.observe(0.001, later)
+        assert peer.cost(later) < known.cost(later)
+
+    def test_what_is_usual_does_not_take_the_place_of_what_was_seen(self):
+        peer = load()
+        peer.observe(0.2, NOW)
+        peer.penalize(0.001, NOW, usual=0.5)
+        assert peer.latency == 0.2
 
     def test_a_node_that_only_ever_failed_quickly_costs_more_than_one_that_answers(self):
         failing, good = load(), load()
