@@ -107,7 +107,7 @@ class Load:
         self.others = -1.0
 
     def hear(self, report: LoadReport, now: float) -> None:
-        """The node reports its load with the answer to a call that is not given back yet, and that it does not count."""
+        """The node reports its load with the answer to a call that is not given back, and that it does not count."""
         if self.report is None:
             self.reports_since = now
         self.report = report

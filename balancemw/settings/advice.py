@@ -67,6 +67,10 @@ def _strategy(service: ServiceSettings) -> Iterator[Piece]:
     name = service.strategy.name
     if name in ("random", "round_robin") and len({node.weight for node in service.nodes}) > 1:
         yield "strategy", f"{name!r} ignores weights, and the nodes' differ; 'weighted_{name}' heeds them"
+    if name == "load_weighted" and len({node.weight for node in service.nodes}) > 1:
+        yield "strategy", f"{name!r} measures what weights guess: the nodes' count only until they report their load"
+    if service.strategy.options.get("balance_factor") is not None and len(service.nodes) == 1:
+        yield "strategy.balance_factor", "has no effect with one node: there is no other for its keys to go on to"
     if name == "consistent_hash" and service.slow_start != SlowStartSettings():
         yield "slow_start", "has no effect with 'consistent_hash', where a key belongs to its node from the start"
 

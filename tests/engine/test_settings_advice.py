@@ -35,6 +35,9 @@ def advised(own: dict[str, Any]) -> list[str]:
         {"ejection": {"consecutive": 0, "success_rate": 0, "keep": 1}, "probe": True},
         {"strategy": "weighted_random", "nodes": [TWO[0], {"url": "http://c", "weight": 2}]},
         {"strategy": "consistent_hash"},
+        {"strategy": {"name": "consistent_hash", "balance_factor": 1.25}},
+        {"strategy": "prequal", "nodes": [TWO[0], {"url": "http://c", "weight": 2}]},
+        {"strategy": "load_weighted"},
         {"strategy": "random", "slow_start": {"window": 1}},
     ],
 )
@@ -57,6 +60,14 @@ def test_nothing_to_say(own: dict[str, Any]):
         (
             {"strategy": "round_robin", "nodes": [TWO[0], {"url": "http://c", "weight": 2}]},
             "strategy: 'round_robin' ignores weights, and the nodes' differ; 'weighted_round_robin' heeds them",
+        ),
+        (
+            {"strategy": "load_weighted", "nodes": [TWO[0], {"url": "http://c", "weight": 2}]},
+            "strategy: 'load_weighted' measures what weights guess: the nodes' count only until they report their load",
+        ),
+        (
+            {"strategy": {"name": "consistent_hash", "balance_factor": 1.25}, "nodes": TWO[:1]},
+            "strategy.balance_factor: has no effect with one node: there is no other for its keys to go on to",
         ),
         (
             {"strategy": "consistent_hash", "slow_start": {"window": 5}},

@@ -12,7 +12,16 @@ from balancemw.status import service_status
 from tests.engine.flow import START, Flow, Latency, lognormal
 from tests.engine.stage import FAULTS, Stage
 
-STRATEGIES = ["random", "round_robin", "weighted_random", "weighted_round_robin", "least_requests", "peak_ewma"]
+STRATEGIES = [
+    "random",
+    "round_robin",
+    "weighted_random",
+    "weighted_round_robin",
+    "least_requests",
+    "peak_ewma",
+    "prequal",
+    "load_weighted",
+]
 BLIND = ["random", "round_robin", "weighted_round_robin"]  # to latency
 
 

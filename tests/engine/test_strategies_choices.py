@@ -135,7 +135,7 @@ def fails_at_once(now: float) -> tuple[float, bool]:
     return 0.001, False
 
 
-@pytest.mark.parametrize("name", TWO_CHOICES)
+@pytest.mark.parametrize("name", [*TWO_CHOICES, "prequal"])
 class TestTrouble:
     @pytest.mark.parametrize("rate", [20, 200, 900])
     def test_all_well_is_an_even_spread(self, name: str, rate: int):
