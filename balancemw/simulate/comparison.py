@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from balancemw.simulate.course import Course
 from balancemw.simulate.outcome import Outcome
@@ -39,6 +39,19 @@ class Comparison:
     def recommendation(self) -> str:
         """Which strategy to choose, and why: one sentence."""
         return recommend(self.outcomes)
+
+    def as_dict(self) -> dict[str, object]:
+        """All of it as plain data that JSON can hold."""
+        outcomes = [
+            {**asdict(each), "error_rate": each.error_rate, "amplification": each.amplification}
+            for each in self.outcomes
+        ]
+        return {
+            "scenario": asdict(self.scenario),
+            "seed": self.seed,
+            "outcomes": outcomes,
+            "recommendation": self.recommendation,
+        }
 
 
 def default_strategies(scenario: Scenario) -> tuple[str, ...]:

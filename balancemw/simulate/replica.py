@@ -1,6 +1,7 @@
 """A replica: workers, a queue in front of them, and what can be wrong with it."""
 
 from collections import deque
+from heapq import heapify, heappop, heappush
 from math import exp, inf
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from balancemw.simulate.scenario import Replica as Kind
 from balancemw.simulate.world import World
 
 _MEMORY = 1.0  # seconds in which what a report tells of rates and latencies loses all but 1/e
+_SPARE = 64  # notes of who waits that are not worth sorting out
 
 
 class Answer:
@@ -72,6 +74,7 @@ class Replica:
         "_queue",
         "_rate",
         "_seen_at",
+        "_waiting",
         "_world",
         "burden",
         "faults",
@@ -93,7 +96,8 @@ class Replica:
         self._busy = 0
         self._queue: deque[Waiting] = deque()
         self._held: list[Waiting] = []  # accepted while it hangs
-        self._patrol_at = inf  # when somebody who waits will give up
+        self._waiting: list[tuple[float, int, Flight, Try]] = []  # a heap of those who wait, by when they give up
+        self._patrol_at = inf  # when the first of them will
         self._rate = self._errors = self._latency = 0.0
         self._seen_at = 0.0
 
@@ -112,7 +116,7 @@ class Replica:
             queue.append((flight, attempt))
             if len(queue) > self.longest:
                 self.longest = len(queue)
-            self._watch(attempt)
+            self._watch(flight, attempt)
         else:
             self._world.at(self._world.now, self._reply, (flight, attempt), Answer(503))
 
@@ -150,25 +154,30 @@ class Replica:
         if flight.attempt is attempt:
             flight.end(None, TimeoutError("no answer within the attempt's time"), self)
 
-    def _watch(self, attempt: Try) -> None:
-        """Somebody waits, and will not for ever. One plan for all who do, since most are served long before."""
-        if attempt.until < self._patrol_at:
-            self._patrol_at = attempt.until
-            self._world.at(attempt.until, self._patrol)
+    def _watch(self, flight: Flight, attempt: Try) -> None:
+        """Somebody waits, and will not for ever. One plan for all of them, since most are served long before."""
+        until, waiting = attempt.until, self._waiting
+        if until == inf:
+            return
+        heappush(waiting, (until, self._world.number(), flight, attempt))
+        if until < self._patrol_at:
+            self._patrol_at = until
+            self._world.at(until, self._patrol)
+        if len(waiting) > 2 * (len(self._queue) + len(self._held)) + _SPARE:
+            waiting[:] = [each for each in waiting if each[2].attempt is each[3]]
+            heapify(waiting)
 
     def _patrol(self, _one: object, _other: object) -> None:
-        now = self._world.now
+        now, waiting = self._world.now, self._waiting
         if now < self._patrol_at:
-            return  # planned for one who has been served meanwhile
+            return  # planned for a time that has been brought forward since
         self._patrol_at = inf
-        waiting = [each for each in (*self._queue, *self._held) if each[0].attempt is each[1]]
-        for flight, attempt in waiting:
-            if attempt.until <= now:
-                self._give_up(flight, attempt)
-        left = min((attempt.until for flight, attempt in waiting if flight.attempt is attempt), default=inf)
-        if left < self._patrol_at:
-            self._patrol_at = left
-            self._world.at(left, self._patrol)
+        while waiting and (waiting[0][0] <= now or waiting[0][2].attempt is not waiting[0][3]):
+            _, _, flight, attempt = heappop(waiting)
+            self._give_up(flight, attempt)
+        if waiting and waiting[0][0] < self._patrol_at:
+            self._patrol_at = waiting[0][0]
+            self._world.at(self._patrol_at, self._patrol)
 
     # -- what can be wrong
 
@@ -195,7 +204,7 @@ class Replica:
 
     def _hold(self, flight: Flight, attempt: Try) -> None:
         self._held.append((flight, attempt))
-        self._watch(attempt)
+        self._watch(flight, attempt)
 
     def begin(self, fault: Fault, _other: object = None) -> None:
         """Something goes wrong."""
