@@ -113,13 +113,17 @@ def _describe_simulate(simulate: argparse.ArgumentParser) -> None:
     simulate.add_argument("scenario", nargs="?", default="steady", metavar="SCENARIO",
                         help="the name of a ready one, or a TOML file with one's own (default: steady)")  # fmt: skip
     simulate.add_argument("--list", action="store_true", help="the ready scenarios")
-    simulate.add_argument("--strategies", type=_names, metavar="A,B,…", help="default: all that make a difference in it")
+    simulate.add_argument(
+        "--strategies", type=_names, metavar="A,B,…", help="default: all that make a difference in it"
+    )
     simulate.add_argument("--seed", type=int, default=1, help="of all that is left to chance (default: 1)")
     for name in ("requests", "callers", "replicas"):
         simulate.add_argument(f"--{name}", type=_count, metavar="N", help="instead of what the scenario says")
     simulate.add_argument("--utilization", type=_share, metavar="X",
                         help="likewise: the load as a share of what all replicas can do, like 0.8")  # fmt: skip
-    simulate.add_argument("--plot", metavar="FILE", help="also draw it, as .png, .svg or .pdf; needs balancemw[simulate]")
+    simulate.add_argument(
+        "--plot", metavar="FILE", help="also draw it, as .png, .svg or .pdf; needs balancemw[simulate]"
+    )
     simulate.add_argument("--json", action="store_true", help="print JSON instead of the table")
     simulate.set_defaults(run=_simulate)
 

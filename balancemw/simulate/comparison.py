@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from balancemw.simulate.course import Course
 from balancemw.simulate.outcome import Outcome
@@ -97,11 +98,10 @@ def compare(
     pairs = scenario.callers * scenario.replicas
     fitting = max(1, min(at_once, _MOST_PAIRS // pairs))
     with ThreadPoolExecutor(fitting) as threads:
-        outcomes = threads.map(lambda strategy: _elsewhere(scenario, strategy, seed), chosen)
-        return Comparison(scenario, seed, tuple(outcomes))
+        return Comparison(scenario, seed, tuple(threads.map(partial(_elsewhere, scenario, seed), chosen)))
 
 
-def _elsewhere(scenario: Scenario, strategy: Strategy, seed: int) -> Outcome:
+def _elsewhere(scenario: Scenario, seed: int, strategy: Strategy) -> Outcome:
     """`simulate` in another process: a plain one, since forking does not suit threads, nor spawning scripts."""
     command = [sys.executable, "-m", "balancemw.simulate.apart"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}

@@ -2,16 +2,16 @@
 
 from collections import deque
 from heapq import heapify, heappop, heappush
-from math import exp, inf
+from math import inf
 from typing import Protocol
 
 from balancemw.call import Try
-from balancemw.orca import IN_FLIGHT, LATENCY, LoadReport
+from balancemw.meter import Arrival, Meter, cores
+from balancemw.orca import LoadReport
 from balancemw.simulate.faults import Fault
 from balancemw.simulate.scenario import Replica as Kind
 from balancemw.simulate.world import World
 
-_MEMORY = 1.0  # seconds in which what a report tells of rates and latencies loses all but 1/e
 _SPARE = 64  # notes of who waits that are not worth sorting out
 
 
@@ -64,17 +64,15 @@ class Replica:
     """
 
     __slots__ = (
+        "_arrivals",
         "_busy",
-        "_ended",
-        "_errors",
         "_held",
         "_kind",
-        "_latency",
+        "_meter",
         "_patrol_at",
         "_queue",
-        "_rate",
-        "_seen_at",
         "_waiting",
+        "_worked",
         "_world",
         "burden",
         "faults",
@@ -98,15 +96,20 @@ class Replica:
         self._held: list[Waiting] = []  # accepted while it hangs
         self._waiting: list[tuple[float, int, Flight, Try]] = []  # a heap of those who wait, by when they give up
         self._patrol_at = inf  # when the first of them will
-        self._rate = self._errors = self._latency = 0.0
-        self._seen_at = 0.0
+        self._meter: Meter | None = None
+        self._arrivals: dict[Try, Arrival] = {}
+        self._worked = 0.0
 
     # -- a request's way
 
     def take(self, flight: Flight, attempt: Try) -> None:
         """A request arrives."""
         self.tries += 1
-        if self.faults and self._suffer(flight, attempt):
+        if self.faults and self._refuses(flight, attempt):
+            return
+        if self._meter is not None:
+            self._arrivals[attempt] = self._meter.enter()
+        if self.faults and self._suffers(flight, attempt):
             return
         if self._busy < self._kind.workers:
             self._busy += 1
@@ -121,8 +124,9 @@ class Replica:
             self._world.at(self._world.now, self._reply, (flight, attempt), Answer(503))
 
     def _work(self, flight: Flight, attempt: Try) -> None:
-        world = self._world
-        done = world.now + flight.work / self.pace
+        world, takes = self._world, flight.work / self.pace
+        done = world.now + takes
+        self._worked += takes
         if done > attempt.until:
             world.at(attempt.until, self._give_up, flight, attempt)
         world.at(done, self._finish, flight, attempt)
@@ -136,13 +140,19 @@ class Replica:
             self._work(*self._queue.popleft())
         else:
             self._busy -= 1
-        if flight.attempt is attempt:
-            flight.end(OK, None, self)
+        self._answer(flight, attempt, OK)
 
-    def _reply(self, waiting: Waiting, answer: Answer) -> None:
-        flight, attempt = waiting
+    def _answer(self, flight: Flight, attempt: Try, answer: Answer) -> None:
+        arrival = self._arrivals.pop(attempt, None)
+        if arrival is not None and self._meter is not None:
+            self._meter.answered(arrival, answer.status >= 500)
         if flight.attempt is attempt:
             flight.end(answer, None, self)
+        if arrival is not None and self._meter is not None:
+            self._meter.leave()
+
+    def _reply(self, waiting: Waiting, answer: Answer) -> None:
+        self._answer(*waiting, answer)
 
     def _refuse(self, flight: Flight, attempt: Try) -> None:
         if flight.attempt is attempt:
@@ -186,11 +196,17 @@ class Replica:
         """Whether what is wrong with it is that it accepts requests and does not answer."""
         return self.faults[-1].kind == "hang"
 
-    def _suffer(self, flight: Flight, attempt: Try) -> bool:
-        """Whether what is wrong with it decides what becomes of a request."""
+    def _refuses(self, flight: Flight, attempt: Try) -> bool:
+        """Whether there is nobody to take a request."""
         fault, world = self.faults[-1], self._world
-        if fault.kind == "slow":
-            return False
+        if fault.kind in ("kill", "restart"):
+            world.at(world.now + fault.after, self._refuse, flight, attempt)
+            return True
+        return False
+
+    def _suffers(self, flight: Flight, attempt: Try) -> bool:
+        """Whether what is wrong with it decides what becomes of a request that it has taken."""
+        fault, world = self.faults[-1], self._world
         if fault.kind == "hang":
             self._hold(flight, attempt)
         elif fault.kind == "fail":
@@ -198,9 +214,7 @@ class Replica:
         elif fault.kind == "overload":
             answer = Answer(503, {"retry-after": f"{fault.retry_after:g}"})
             world.at(world.now + fault.after, self._reply, (flight, attempt), answer)
-        else:
-            world.at(world.now + fault.after, self._refuse, flight, attempt)
-        return True
+        return fault.kind != "slow"
 
     def _hold(self, flight: Flight, attempt: Try) -> None:
         self._held.append((flight, attempt))
@@ -219,9 +233,12 @@ class Replica:
         self._set_pace()
         held, self._held = self._held, []
         for flight, attempt in held:
-            if flight.attempt is attempt:  # else its connection was closed meanwhile
-                self.tries -= 1
-                self.take(flight, attempt)
+            if flight.attempt is not attempt:
+                self._answer(flight, attempt, OK)  # its connection was closed meanwhile
+            elif self.faults and self._suffers(flight, attempt):
+                continue
+            else:
+                self._queue.append((flight, attempt))
         while self._queue and self._busy < self._kind.workers:
             self._busy += 1
             self._work(*self._queue.popleft())
@@ -241,6 +258,9 @@ class Replica:
         working = [(entry[3], entry[4]) for entry in self._world.cancel(self._finish)]
         lost = [*working, *self._queue, *self._held]
         self._busy = 0
+        self._arrivals.clear()
+        if self._meter is not None:
+            self._meter.reset()
         self._queue.clear()
         self._held.clear()
         for flight, attempt in lost:
@@ -249,17 +269,15 @@ class Replica:
 
     # -- what it reports
 
-    def report(self, seconds: float, *, failed: bool) -> LoadReport:
-        """What it says of its load in an answer, that took so long."""
-        now = self._world.now
-        left = exp((self._seen_at - now) / _MEMORY)
-        self._seen_at = now
-        self._rate = self._rate * left + 1.0 / _MEMORY
-        self._errors = self._errors * left + failed / _MEMORY
-        self._latency = seconds if not self._latency else self._latency + (seconds - self._latency) * 0.1
-        return LoadReport(
-            application_utilization=self._busy / self._kind.workers,
-            rps_fractional=self._rate,
-            eps=self._errors,
-            named_metrics={IN_FLIGHT: float(self._busy + len(self._queue)), LATENCY: self._latency},
-        )
+    def measure(self) -> None:
+        """Measure the load from now on, as the middleware in front of an app does."""
+        self._meter = Meter(self._world.clock, self._cpu)
+
+    def _cpu(self) -> float:
+        """Seconds of all processors together, of which the workers have one each as far as they work."""
+        return self._worked / self._kind.workers * cores()
+
+    def report(self) -> LoadReport:
+        """What it says of its load in an answer. It must `measure` it."""
+        assert self._meter is not None
+        return self._meter.load()
