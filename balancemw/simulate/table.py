@@ -9,7 +9,7 @@ from balancemw.simulate.scenario import Scenario
 from balancemw.simulate.verdict import ms, percent
 
 _HEADINGS = (
-    "strategy", "errors", "p50", "p99", "p99.9", "tries per call", "imbalance", "to bad nodes", "longest queue", "ejected",
+    "strategy", "errors", "p50", "p99", "p99.9", "tries per call", "imbalance", "to bad nodes", "queue", "ejected",
 )  # fmt: skip
 
 
@@ -60,9 +60,9 @@ def _table(rows: Sequence[tuple[str, ...]], width: int, color: bool) -> str:
         from rich.table import Table
     except ImportError:
         return _plain(rows)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
     for index, heading in enumerate(_HEADINGS):
-        table.add_column(heading, justify="right" if index else "left", style="bold" if not index else "")
+        table.add_column(heading, justify="right" if index else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
     written = io.StringIO()
