@@ -4,7 +4,6 @@ The first try of a call is one light object, `Try`. Only when it fails, or for a
 into being, which remembers the tries and asks tenacity.
 """
 
-import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from contextvars import Token
@@ -202,7 +201,7 @@ class Call:
     def hedgeable(self) -> bool:
         """Whether the policy allows a second try, and what the call is made for does."""
         request = REQUEST.get()
-        return (request is None or request.retries_allowed) and not self._scheduled(self._terms.clock()).over()
+        return (request is None or request.retries_allowed) and not self._scheduled().over(self._terms.clock())
 
     def delay(self, fault: Fault, result: object, error: BaseException | None) -> float | None:
         """Seconds until the next try, or None when there is to be none."""
@@ -211,7 +210,7 @@ class Call:
         chained = request is not None and not request.retries_allowed and not fault.unsent
         if chained or not fault.may_retry(terms.idempotent):
             return None
-        delay = self._scheduled(now).delay(result, error, len(self._tried))
+        delay = self._scheduled().delay(result, error, now, len(self._tried))
         if delay is None:
             return None
         if not terms.pool.has_fresh(now, self._tried):
@@ -224,10 +223,9 @@ class Call:
             return None
         return delay if terms.pool.afford_retry(now) else None
 
-    def _scheduled(self, now: float) -> Schedule:
+    def _scheduled(self) -> Schedule:
         if self._schedule is None:
-            began = time.monotonic() - (now - self._began)  # tenacity's own clock
-            self._schedule = Schedule(self._terms.policy, self._terms.jitter, began)
+            self._schedule = Schedule(self._terms.policy, self._terms.jitter, self._began)
         return self._schedule
 
     def tell(self, error: BaseException) -> None:

@@ -2,6 +2,7 @@
 
     balancemw check FILE     are these settings right, and can they work together?
     balancemw demo           replicas die, hang and come back under load, and callers see nothing of it
+    balancemw simulate       which strategy is the best for so many callers, replicas and troubles?
 
 Exit status: 0 when all is well, 1 when it is not, 2 when the command was not understood.
 """
@@ -40,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _describe_check(commands.add_parser("check", help="validate a settings file"))
     _describe_demo(commands.add_parser("demo", help="watch an app survive its replicas' failures"))
+    _describe_simulate(commands.add_parser("simulate", help="compare strategies in a simulated scenario"))
     return parser
 
 
@@ -61,22 +63,26 @@ def _describe_check(check: argparse.ArgumentParser) -> None:
 def _check(options: argparse.Namespace) -> int:
     from balancemw.settings import Settings, advice
 
-    here = os.getcwd()
-    if here not in sys.path:  # a console script does not look there, the app itself does
-        sys.path.insert(0, here)
+    _look_here()
     try:
         settings = Settings.load(options.file)
     except SettingsError as error:
         print(error)
         return 1
     services, nodes = len(settings.services), sum(len(service.nodes) for service in settings.services.values())
-    print(f"ok: {_count(services, 'service')}, {_count(nodes, 'node')}")
+    print(f"ok: {_told(services, 'service')}, {_told(nodes, 'node')}")
     for line in advice(settings):
         print(f"warning: {line}")
     return 0
 
 
-def _count(number: int, thing: str) -> str:
+def _look_here() -> None:
+    here = os.getcwd()
+    if here not in sys.path:  # a console script does not look there, the app itself does
+        sys.path.insert(0, here)
+
+
+def _told(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
@@ -95,6 +101,60 @@ def _describe_demo(demo: argparse.ArgumentParser) -> None:
 def _demo(options: argparse.Namespace) -> int:
     status: int = import_module("balancemw.demo").main(options.app, options.plain)
     return status
+
+
+def _describe_simulate(simulate: argparse.ArgumentParser) -> None:
+    simulate.description = (
+        "Compare strategies in a scenario: callers, replicas and what goes wrong with them are simulated on virtual "
+        "time, while every choice, retry, ejection and trial is the engine's own. Prints a table and one sentence that "
+        "recommends a strategy."
+    )
+    simulate.epilog = "Exit status: 0 when it was simulated, 1 when the scenario is wrong or the plot cannot be made."
+    simulate.add_argument("scenario", nargs="?", default="steady", metavar="SCENARIO",
+                        help="the name of a ready one, or a TOML file with one's own (default: steady)")  # fmt: skip
+    simulate.add_argument("--list", action="store_true", help="the ready scenarios")
+    simulate.add_argument(
+        "--strategies", type=_names, metavar="A,B,…", help="default: all that make a difference in it"
+    )
+    simulate.add_argument("--seed", type=int, default=1, help="of all that is left to chance (default: 1)")
+    for name in ("requests", "callers", "replicas"):
+        simulate.add_argument(f"--{name}", type=_count, metavar="N", help="instead of what the scenario says")
+    simulate.add_argument("--utilization", type=_share, metavar="X",
+                        help="likewise: the load as a share of what all replicas can do, like 0.8")  # fmt: skip
+    simulate.add_argument(
+        "--plot", metavar="FILE", help="also draw it, as .png, .svg or .pdf; needs balancemw[simulate]"
+    )
+    simulate.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    simulate.set_defaults(run=_simulate)
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    _look_here()
+    status: int = import_module("balancemw.simulate.command").run(options)
+    return status
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise argparse.ArgumentTypeError("expected names of strategies, like peak_ewma,random")
+    return names
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number, at least 1, not {text!r}")
+    return int(text)
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, like 0.8, not {text!r}")
+    return value
 
 
 if __name__ == "__main__":

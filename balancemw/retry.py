@@ -4,7 +4,6 @@ A first-try success through tenacity costs ten to twenty times what it costs wit
 its first outcome already known, as attempt 1; attempt numbers, stop and wait then are what they would have been.
 """
 
-import time
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -64,10 +63,10 @@ class Schedule:
     Args:
         policy: when to stop, and perhaps how long to wait.
         jitter: the wait where the policy names none.
-        started: when the call began, on ``time.monotonic``, for tenacity's conditions on elapsed time.
+        began: when the call began, for tenacity's conditions on elapsed time.
     """
 
-    def __init__(self, policy: RetryPolicy, jitter: FullJitter, started: float) -> None:
+    def __init__(self, policy: RetryPolicy, jitter: FullJitter, began: float) -> None:
         self._retrying = Retrying(
             stop=policy.stop or stop_after_attempt(policy.attempts),
             wait=policy.wait or jitter,
@@ -76,23 +75,28 @@ class Schedule:
         )
         self._retrying.begin()
         self._state = RetryCallState(self._retrying, None, (), {})
-        self._state.start_time = started
+        self._state.start_time = began
 
-    def over(self) -> bool:
+    def over(self, now: float) -> bool:
         """Whether no try is to follow the first, as things are now and whatever comes of it."""
-        self._state.outcome_timestamp = time.monotonic()
+        self._state.outcome_timestamp = now
         return bool(self._retrying.stop(self._state))
 
-    def delay(self, result: object, error: BaseException | None, tries: int = 0) -> float | None:
+    def delay(self, result: object, error: BaseException | None, now: float, tries: int = 0) -> float | None:
         """Seconds to wait before the next try, or None when there is to be none.
 
-        `tries`: how many have ended, where some were made at once, of which only the last is asked about.
+        Args:
+            result: of the try.
+            error: that it ended with instead.
+            now: the time, on the clock of `began`.
+            tries: how many have ended, where some were made at once, of which only the last is asked about.
         """
         self._state.attempt_number = max(tries, self._state.attempt_number)
         if error is None:
             self._state.set_result(result)
         else:
             self._state.set_exception((type(error), error, error.__traceback__))
+        self._state.outcome_timestamp = now  # tenacity took it from the system's clock, which is not always ours
         step: Any = self._retrying.iter(retry_state=self._state)
         if not isinstance(step, DoSleep):
             return None

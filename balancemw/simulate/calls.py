@@ -147,7 +147,7 @@ class Flight:
         pool, now = self._terms.pool, self._office.world.now
         good = answer is not None and answer.status < 400
         if answer is not None and pool.wants_reports:
-            pool.hear(attempt.peer, replica.report(now - attempt.started, failed=not good), now)
+            pool.hear(attempt.peer, replica.report(), now)
         if not good:
             self._fail(attempt, answer, error)
         elif self._call is None:

@@ -6,7 +6,8 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 
 from balancemw.simulate.course import Course
 from balancemw.simulate.outcome import Outcome
@@ -39,6 +40,19 @@ class Comparison:
     def recommendation(self) -> str:
         """Which strategy to choose, and why: one sentence."""
         return recommend(self.outcomes)
+
+    def as_dict(self) -> dict[str, object]:
+        """All of it as plain data that JSON can hold."""
+        outcomes = [
+            {**asdict(each), "error_rate": each.error_rate, "amplification": each.amplification}
+            for each in self.outcomes
+        ]
+        return {
+            "scenario": asdict(self.scenario),
+            "seed": self.seed,
+            "outcomes": outcomes,
+            "recommendation": self.recommendation,
+        }
 
 
 def default_strategies(scenario: Scenario) -> tuple[str, ...]:
@@ -84,11 +98,10 @@ def compare(
     pairs = scenario.callers * scenario.replicas
     fitting = max(1, min(at_once, _MOST_PAIRS // pairs))
     with ThreadPoolExecutor(fitting) as threads:
-        outcomes = threads.map(lambda strategy: _elsewhere(scenario, strategy, seed), chosen)
-        return Comparison(scenario, seed, tuple(outcomes))
+        return Comparison(scenario, seed, tuple(threads.map(partial(_elsewhere, scenario, seed), chosen)))
 
 
-def _elsewhere(scenario: Scenario, strategy: Strategy, seed: int) -> Outcome:
+def _elsewhere(scenario: Scenario, seed: int, strategy: Strategy) -> Outcome:
     """`simulate` in another process: a plain one, since forking does not suit threads, nor spawning scripts."""
     command = [sys.executable, "-m", "balancemw.simulate.apart"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}

@@ -2,7 +2,7 @@
 
 import gc
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from math import log
 from random import Random
@@ -46,6 +46,9 @@ class Course:
             rng=Random(f"choices {seed}"),
             events=self.events,
         )
+        if self._callers[0].pool.wants_reports:
+            for replica in self.replicas:
+                replica.measure()
         self._open = 0
         self._arrivals = Random(f"arrivals {seed}")
         self._work = scenario.service_time.sampler(Random(f"work {seed}"))
@@ -63,7 +66,7 @@ class Course:
             while self._open and self.world.plans:
                 self.world.run(self.world.plans[0][0])
         self._callers.clear()  # millions of peers, whose memory is of use for what comes
-        return self.record.outcome(self, time.perf_counter() - began)
+        return self.record.outcome(self.strategy, self.office, self.events.counts, time.perf_counter() - began)
 
     def _call(self) -> None:
         """Make all calls, each at its time."""
@@ -113,7 +116,7 @@ class Course:
 
 
 @contextmanager
-def _without_collector() -> Iterator[None]:
+def _without_collector() -> Generator[None]:
     """Millions of objects, none of them in a circle: looking through them for circles would take most of the time."""
     enabled = gc.isenabled()
     gc.disable()

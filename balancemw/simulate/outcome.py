@@ -6,10 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from balancemw.simulate.course import Course
+from balancemw.simulate.calls import Office
 
 BATCHES = 20
 """Parts of a run, of equally many calls, whose differences tell chance from merit."""
@@ -103,15 +101,21 @@ class Record:
             self._failed[number] = 1
             self._kinds[str(fault)] += 1
 
-    def outcome(self, course: "Course", seconds: float) -> Outcome:
-        """All in figures; `seconds`: that it took."""
+    def outcome(self, strategy: str, office: Office, events: Mapping[str, int], seconds: float) -> Outcome:
+        """All in figures.
+
+        Args:
+            strategy: that made the choices.
+            office: of the calls.
+            events: that the pools noted.
+            seconds: that the simulation took.
+        """
         took = sorted(self._took)
-        count = len(took)
-        office, replicas = course.office, course.replicas
+        count, replicas = len(took), office.replicas.values()
         fair = sum(replica.tries for replica in replicas) / sum(replica.speed for replica in replicas)
         batches = [self._part(count * i // BATCHES, count * (i + 1) // BATCHES) for i in range(BATCHES)]
         return Outcome(
-            strategy=course.strategy,
+            strategy=strategy,
             calls=count,
             errors=sum(self._kinds.values()),
             kinds=dict(self._kinds.most_common()),
@@ -125,11 +129,11 @@ class Record:
             imbalance=max(replica.tries / replica.speed for replica in replicas) / fair if fair else 1.0,
             bad_share=office.bad / office.of_bad if office.of_bad else None,
             longest_queue=max(replica.longest for replica in replicas),
-            events=dict(course.events.counts.most_common()),
-            duration=course.world.now,
+            events=dict(events),
+            duration=office.world.now,
             seconds=seconds,
             batches=tuple((errors, p99) for _, _, errors, _, p99 in batches),
-            tail=tuple((quantile(took, level), round(1.0 - level, 6)) for level in _LEVELS),
+            tail=tuple((quantile(took, each), round(1.0 - each, 6)) for each in _LEVELS if count * (1.0 - each) >= 1.0),
             course=tuple(self._parts_by_time()),
         )
 

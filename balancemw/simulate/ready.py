@@ -86,7 +86,6 @@ _ALL = (
         about="others on the machines take their processors for a while, at 70 % load",
         utilization=0.7,
         replicas=20,
-        requests=60_000,
         service_time=_SHORT,
         antagonists=Antagonists(share=0.5, slowdown=3.0),
     ),
@@ -97,7 +96,7 @@ _ALL = (
         replicas=200,
         requests=200_000,
         utilization=0.7,
-        service_time=_SHORT,
+        service_time=ServiceTime(kind="lognormal", mean=0.050, sigma=0.7),
         antagonists=Antagonists(share=0.3),
     ),
 )

@@ -1,16 +1,18 @@
 """A replica: workers, a queue in front of them, and what can be wrong with it."""
 
 from collections import deque
-from math import exp, inf
+from heapq import heapify, heappop, heappush
+from math import inf
 from typing import Protocol
 
 from balancemw.call import Try
-from balancemw.orca import IN_FLIGHT, LATENCY, LoadReport
+from balancemw.meter import Arrival, Meter, cores
+from balancemw.orca import LoadReport
 from balancemw.simulate.faults import Fault
 from balancemw.simulate.scenario import Replica as Kind
 from balancemw.simulate.world import World
 
-_MEMORY = 1.0  # seconds in which what a report tells of rates and latencies loses all but 1/e
+_SPARE = 64  # notes of who waits that are not worth sorting out
 
 
 class Answer:
@@ -62,16 +64,15 @@ class Replica:
     """
 
     __slots__ = (
+        "_arrivals",
         "_busy",
-        "_ended",
-        "_errors",
         "_held",
         "_kind",
-        "_latency",
+        "_meter",
         "_patrol_at",
         "_queue",
-        "_rate",
-        "_seen_at",
+        "_waiting",
+        "_worked",
         "_world",
         "burden",
         "faults",
@@ -93,16 +94,22 @@ class Replica:
         self._busy = 0
         self._queue: deque[Waiting] = deque()
         self._held: list[Waiting] = []  # accepted while it hangs
-        self._patrol_at = inf  # when somebody who waits will give up
-        self._rate = self._errors = self._latency = 0.0
-        self._seen_at = 0.0
+        self._waiting: list[tuple[float, int, Flight, Try]] = []  # a heap of those who wait, by when they give up
+        self._patrol_at = inf  # when the first of them will
+        self._meter: Meter | None = None
+        self._arrivals: dict[Try, Arrival] = {}
+        self._worked = 0.0
 
     # -- a request's way
 
     def take(self, flight: Flight, attempt: Try) -> None:
         """A request arrives."""
         self.tries += 1
-        if self.faults and self._suffer(flight, attempt):
+        if self.faults and self._refuses(flight, attempt):
+            return
+        if self._meter is not None:
+            self._arrivals[attempt] = self._meter.enter()
+        if self.faults and self._suffers(flight, attempt):
             return
         if self._busy < self._kind.workers:
             self._busy += 1
@@ -112,13 +119,14 @@ class Replica:
             queue.append((flight, attempt))
             if len(queue) > self.longest:
                 self.longest = len(queue)
-            self._watch(attempt)
+            self._watch(flight, attempt)
         else:
             self._world.at(self._world.now, self._reply, (flight, attempt), Answer(503))
 
     def _work(self, flight: Flight, attempt: Try) -> None:
-        world = self._world
-        done = world.now + flight.work / self.pace
+        world, takes = self._world, flight.work / self.pace
+        done = world.now + takes
+        self._worked += takes
         if done > attempt.until:
             world.at(attempt.until, self._give_up, flight, attempt)
         world.at(done, self._finish, flight, attempt)
@@ -132,13 +140,19 @@ class Replica:
             self._work(*self._queue.popleft())
         else:
             self._busy -= 1
-        if flight.attempt is attempt:
-            flight.end(OK, None, self)
+        self._answer(flight, attempt, OK)
 
-    def _reply(self, waiting: Waiting, answer: Answer) -> None:
-        flight, attempt = waiting
+    def _answer(self, flight: Flight, attempt: Try, answer: Answer) -> None:
+        arrival = self._arrivals.pop(attempt, None)
+        if arrival is not None and self._meter is not None:
+            self._meter.answered(arrival, answer.status >= 500)
         if flight.attempt is attempt:
             flight.end(answer, None, self)
+        if arrival is not None and self._meter is not None:
+            self._meter.leave()
+
+    def _reply(self, waiting: Waiting, answer: Answer) -> None:
+        self._answer(*waiting, answer)
 
     def _refuse(self, flight: Flight, attempt: Try) -> None:
         if flight.attempt is attempt:
@@ -150,25 +164,30 @@ class Replica:
         if flight.attempt is attempt:
             flight.end(None, TimeoutError("no answer within the attempt's time"), self)
 
-    def _watch(self, attempt: Try) -> None:
-        """Somebody waits, and will not for ever. One plan for all who do, since most are served long before."""
-        if attempt.until < self._patrol_at:
-            self._patrol_at = attempt.until
-            self._world.at(attempt.until, self._patrol)
+    def _watch(self, flight: Flight, attempt: Try) -> None:
+        """Somebody waits, and will not for ever. One plan for all of them, since most are served long before."""
+        until, waiting = attempt.until, self._waiting
+        if until == inf:
+            return
+        heappush(waiting, (until, self._world.number(), flight, attempt))
+        if until < self._patrol_at:
+            self._patrol_at = until
+            self._world.at(until, self._patrol)
+        if len(waiting) > 2 * (len(self._queue) + len(self._held)) + _SPARE:
+            waiting[:] = [each for each in waiting if each[2].attempt is each[3]]
+            heapify(waiting)
 
     def _patrol(self, _one: object, _other: object) -> None:
-        now = self._world.now
+        now, waiting = self._world.now, self._waiting
         if now < self._patrol_at:
-            return  # planned for one who has been served meanwhile
+            return  # planned for a time that has been brought forward since
         self._patrol_at = inf
-        waiting = [each for each in (*self._queue, *self._held) if each[0].attempt is each[1]]
-        for flight, attempt in waiting:
-            if attempt.until <= now:
-                self._give_up(flight, attempt)
-        left = min((attempt.until for flight, attempt in waiting if flight.attempt is attempt), default=inf)
-        if left < self._patrol_at:
-            self._patrol_at = left
-            self._world.at(left, self._patrol)
+        while waiting and (waiting[0][0] <= now or waiting[0][2].attempt is not waiting[0][3]):
+            _, _, flight, attempt = heappop(waiting)
+            self._give_up(flight, attempt)
+        if waiting and waiting[0][0] < self._patrol_at:
+            self._patrol_at = waiting[0][0]
+            self._world.at(self._patrol_at, self._patrol)
 
     # -- what can be wrong
 
@@ -177,11 +196,17 @@ class Replica:
         """Whether what is wrong with it is that it accepts requests and does not answer."""
         return self.faults[-1].kind == "hang"
 
-    def _suffer(self, flight: Flight, attempt: Try) -> bool:
-        """Whether what is wrong with it decides what becomes of a request."""
+    def _refuses(self, flight: Flight, attempt: Try) -> bool:
+        """Whether there is nobody to take a request."""
         fault, world = self.faults[-1], self._world
-        if fault.kind == "slow":
-            return False
+        if fault.kind in ("kill", "restart"):
+            world.at(world.now + fault.after, self._refuse, flight, attempt)
+            return True
+        return False
+
+    def _suffers(self, flight: Flight, attempt: Try) -> bool:
+        """Whether what is wrong with it decides what becomes of a request that it has taken."""
+        fault, world = self.faults[-1], self._world
         if fault.kind == "hang":
             self._hold(flight, attempt)
         elif fault.kind == "fail":
@@ -189,13 +214,11 @@ class Replica:
         elif fault.kind == "overload":
             answer = Answer(503, {"retry-after": f"{fault.retry_after:g}"})
             world.at(world.now + fault.after, self._reply, (flight, attempt), answer)
-        else:
-            world.at(world.now + fault.after, self._refuse, flight, attempt)
-        return True
+        return fault.kind != "slow"
 
     def _hold(self, flight: Flight, attempt: Try) -> None:
         self._held.append((flight, attempt))
-        self._watch(attempt)
+        self._watch(flight, attempt)
 
     def begin(self, fault: Fault, _other: object = None) -> None:
         """Something goes wrong."""
@@ -210,9 +233,12 @@ class Replica:
         self._set_pace()
         held, self._held = self._held, []
         for flight, attempt in held:
-            if flight.attempt is attempt:  # else its connection was closed meanwhile
-                self.tries -= 1
-                self.take(flight, attempt)
+            if flight.attempt is not attempt:
+                self._answer(flight, attempt, OK)  # its connection was closed meanwhile
+            elif self.faults and self._suffers(flight, attempt):
+                continue
+            else:
+                self._queue.append((flight, attempt))
         while self._queue and self._busy < self._kind.workers:
             self._busy += 1
             self._work(*self._queue.popleft())
@@ -232,6 +258,9 @@ class Replica:
         working = [(entry[3], entry[4]) for entry in self._world.cancel(self._finish)]
         lost = [*working, *self._queue, *self._held]
         self._busy = 0
+        self._arrivals.clear()
+        if self._meter is not None:
+            self._meter.reset()
         self._queue.clear()
         self._held.clear()
         for flight, attempt in lost:
@@ -240,17 +269,15 @@ class Replica:
 
     # -- what it reports
 
-    def report(self, seconds: float, *, failed: bool) -> LoadReport:
-        """What it says of its load in an answer, that took so long."""
-        now = self._world.now
-        left = exp((self._seen_at - now) / _MEMORY)
-        self._seen_at = now
-        self._rate = self._rate * left + 1.0 / _MEMORY
-        self._errors = self._errors * left + failed / _MEMORY
-        self._latency = seconds if not self._latency else self._latency + (seconds - self._latency) * 0.1
-        return LoadReport(
-            application_utilization=self._busy / self._kind.workers,
-            rps_fractional=self._rate,
-            eps=self._errors,
-            named_metrics={IN_FLIGHT: float(self._busy + len(self._queue)), LATENCY: self._latency},
-        )
+    def measure(self) -> None:
+        """Measure the load from now on, as the middleware in front of an app does."""
+        self._meter = Meter(self._world.clock, self._cpu)
+
+    def _cpu(self) -> float:
+        """Seconds of all processors together, of which the workers have one each as far as they work."""
+        return self._worked / self._kind.workers * cores()
+
+    def report(self) -> LoadReport:
+        """What it says of its load in an answer. It must `measure` it."""
+        assert self._meter is not None
+        return self._meter.load()

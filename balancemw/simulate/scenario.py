@@ -2,10 +2,10 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, PlainValidator, TypeAdapter, ValidationError
+from pydantic import Field, PlainValidator, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from balancemw.errors import SettingsError
@@ -74,7 +74,7 @@ class Scenario:
     about: Text = ""
     callers: Count = 10
     replicas: Count = 10
-    requests: Count = 20_000
+    requests: Count = 40_000
     utilization: Positive = 0.6
     rate: Positive | None = None
     timeout: Seconds | None = None
@@ -174,7 +174,7 @@ def _written(raw: Mapping[Any, Any], path: Path, other: str) -> Path:
 
 
 def _settings(
-    service: Mapping[Any, object], report: Report, nodes: list[dict[str, object]] | None = None
+    service: Mapping[Any, object], report: Report, nodes: Sequence[Mapping[str, object]] = ()
 ) -> ServiceSettings | None:
     report.odd_keys(("service",), service)
     for key, why in _NOT_SIMULATED.items():
@@ -182,7 +182,7 @@ def _settings(
             report.add(("service", key), f"not part of a simulation: {why}")
     own = {key: each for key, each in service.items() if isinstance(key, str) and key not in _NOT_SIMULATED}
     try:
-        found = _SERVICE.validate_python(merged({**own, "nodes": nodes or []}, {}))
+        found = _SERVICE.validate_python(merged({**own, "nodes": [*nodes]}, {}))
     except ValidationError as error:
         report.invalid(error, lambda path, other: ("service", *_written(service, path, other)))
         return None

@@ -56,6 +56,6 @@ class ServiceTime:
             return lambda: middle * exp(rng.gauss(0.0, self.sigma))
         if self.kind == "pareto":
             least, power = mean * (self.alpha - 1.0) / self.alpha, -1.0 / self.alpha
-            return lambda: least * (1.0 - random()) ** power  # type: ignore[no-any-return]
+            return lambda: least * (1.0 - random()) ** power
         short = mean / (1.0 + self.share * (self.times - 1.0))
         return lambda: short * self.times if random() < self.share else short

@@ -17,14 +17,15 @@ class World:
     Attributes:
         now: seconds since the beginning.
         plans: a heap of (when, number, action, its two arguments).
+        number: returns the next of the numbers by which what happens at the same moment is put in order.
     """
 
-    __slots__ = ("_number", "now", "plans")
+    __slots__ = ("now", "number", "plans")
 
     def __init__(self) -> None:
         self.now = 0.0
         self.plans: list[Entry] = []
-        self._number = count().__next__
+        self.number = count().__next__
 
     def clock(self) -> float:
         """`now`, as the engine asks for it."""
@@ -32,7 +33,7 @@ class World:
 
     def at(self, when: float, action: Action, one: object = None, other: object = None) -> None:
         """Plan ``action(one, other)``."""
-        heappush(self.plans, (when, self._number(), action, one, other))
+        heappush(self.plans, (when, self.number(), action, one, other))
 
     def cancel(self, action: Action) -> Iterator[Entry]:
         """Strike all plans of `action`, and return them in order."""

@@ -1,0 +1,60 @@
+"""What the command ``balancemw simulate`` does; which options it takes is in `balancemw.cli`."""
+
+import argparse
+import dataclasses
+import json
+import os
+import shutil
+import sys
+
+from balancemw.errors import SettingsError
+from balancemw.simulate.comparison import Comparison, compare
+from balancemw.simulate.plot import PlotError, plot
+from balancemw.simulate.ready import READY, ready
+from balancemw.simulate.scenario import Scenario
+from balancemw.simulate.table import shown
+
+
+def run(options: argparse.Namespace) -> int:
+    """Carry the command out.
+
+    Returns:
+        The exit status.
+    """
+    if options.list:
+        width = max(map(len, READY))
+        print("\n".join(f"{name:{width}}  {scenario.about}" for name, scenario in READY.items()))
+        return 0
+    try:
+        comparison = compare(_scenario(options), options.strategies, seed=options.seed)
+        if options.plot:
+            plot(comparison, options.plot)
+    except (SettingsError, PlotError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(_json(comparison) if options.json else _text(comparison))
+    return 0
+
+
+def _scenario(options: argparse.Namespace) -> Scenario:
+    named = options.scenario
+    own = named.endswith(".toml") or os.path.exists(named)
+    scenario = Scenario.load(named) if own and named not in READY else ready(named)
+    changes = {
+        name: value
+        for name in ("requests", "callers", "replicas", "utilization")
+        if (value := getattr(options, name)) is not None
+    }
+    if "utilization" in changes:
+        changes["rate"] = None
+    return dataclasses.replace(scenario, **changes)
+
+
+def _text(comparison: Comparison) -> str:
+    color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    width = shutil.get_terminal_size((120, 40)).columns
+    return shown(comparison, width=max(width, 100), color=color)
+
+
+def _json(comparison: Comparison) -> str:
+    return json.dumps(comparison.as_dict(), indent=2, default=str)

@@ -1,0 +1,138 @@
+"""What is known from theory and from others' measurements, seen again with the engine's own code."""
+
+from dataclasses import replace
+from math import log
+
+import pytest
+
+from balancemw.simulate import Antagonists, Fault, Outcome, Replica, Scenario, ServiceTime, simulate
+from balancemw.strategies import BUILT_IN
+
+UNBOUNDED = {"timeout": None, "attempt_timeout": None}
+SHORT = ServiceTime(kind="lognormal", sigma=0.7)
+SEEDS = (1, 2, 3)
+
+BALLS = Scenario(  # as many requests as replicas, all there before the first is done: balls into bins
+    callers=1,
+    rate=1e9,
+    service_time=ServiceTime(kind="constant", mean=1.0),
+    replica=Replica(workers=1),
+    service=UNBOUNDED,
+)
+
+
+class TestTwoChoices:
+    """Azar, Broder, Karlin, Upfal, "Balanced allocations" (1994): the fullest of n bins holds about log n / log log n
+    balls if each goes to a random bin, and log log n / log 2 + O(1) if it goes to the emptier of two."""
+
+    @pytest.mark.parametrize("seed", SEEDS)
+    @pytest.mark.parametrize("count", [100, 1_000, 10_000])
+    def test_the_fullest_bin(self, count: int, seed: int):
+        balls = replace(BALLS, replicas=count, requests=count)
+        one, two = (simulate(balls, name, seed=seed).longest_queue + 1 for name in ("random", "least_requests"))
+        assert one >= log(count) / log(log(count))
+        assert two <= log(log(count)) / log(2.0) + 1.0
+        assert two < one
+
+    def test_it_grows_with_the_number_of_bins_for_one_choice_and_hardly_for_two(self):
+        fullest = {
+            (name, count): simulate(replace(BALLS, replicas=count, requests=count), name).longest_queue + 1
+            for name in ("random", "least_requests")
+            for count in (100, 10_000)
+        }
+        assert fullest["random", 10_000] >= fullest["random", 100] + 2
+        assert fullest["least_requests", 10_000] <= fullest["least_requests", 100] + 1
+
+    def test_queues_that_are_worked_off_as_they_grow(self):
+        """Mitzenmacher, "The power of two choices" (2001): with one choice they grow as the logarithm does."""
+        busy = Scenario(
+            callers=1, replicas=200, requests=60_000, utilization=0.9, replica=Replica(workers=1), service=UNBOUNDED
+        )
+        one, two = (simulate(busy, name).longest_queue for name in ("random", "least_requests"))
+        assert one >= 0.5 * log(200) / log(1.0 / 0.9)
+        assert two <= 10
+
+
+class TestPrequal:
+    """Wydrowski et al., "Load is not what you should balance: introducing Prequal" (NSDI '24): at high load on machines
+    with antagonists, in the tail, Prequal is better than the fewest requests, and those than weighted round robin."""
+
+    @pytest.mark.parametrize("seed", SEEDS)
+    def test_the_order_in_the_tail(self, seed: int):
+        scenario = Scenario(
+            callers=5,
+            replicas=20,
+            requests=20_000,
+            utilization=0.75,
+            service_time=SHORT,
+            antagonists=Antagonists(share=0.5, slowdown=3.0),
+        )
+        prequal, least, turns = (
+            simulate(scenario, name, seed=seed) for name in ("prequal", "least_requests", "weighted_round_robin")
+        )
+        assert prequal.p99 < 0.85 * least.p99
+        assert least.p99 < 0.5 * turns.p99
+        assert prequal.p999 < least.p999 < turns.p999
+
+    def test_it_is_built_in(self):
+        assert "prequal" in BUILT_IN
+
+
+class TestSinkhole:
+    """A node that fails fast is never busy: without a penalty for failures it attracts the calls of all."""
+
+    @staticmethod
+    def outcome(strategy: str) -> Outcome:
+        alone = {"retry": {"attempts": 1}, "ejection": {"consecutive": 0, "success_rate": 0.0, "slow": 0.0}}
+        scenario = Scenario(
+            replicas=10,
+            callers=1,
+            requests=10_000,
+            utilization=0.9,
+            service_time=SHORT,
+            faults=(Fault("fail", begin="10%", end="90%"),),
+            service=alone,
+        )
+        return simulate(scenario, strategy)
+
+    def test_without_a_penalty_one_of_ten_gets_nearly_half_of_the_calls(self):
+        naive = self.outcome("tests.simulate.naive:LeastConnections")
+        assert naive.bad_share is not None
+        assert naive.bad_share > 0.4
+        assert naive.error_rate > 0.3
+
+    @pytest.mark.parametrize("strategy", ["peak_ewma", "least_requests", "prequal"])
+    def test_with_one_it_gets_less_than_its_share(self, strategy: str):
+        ours = self.outcome(strategy)
+        assert ours.bad_share is not None
+        assert ours.bad_share < 0.02
+        assert ours.error_rate < 0.02
+
+
+class TestRetryStorm:
+    """Retries multiply the load of those who can least bear it, unless a budget bounds them."""
+
+    UNLIMITED = {"retry": {"budget": 1.0, "budget_floor": 1e6}}
+
+    @staticmethod
+    def outcome(fault: Fault, **service: object) -> Outcome:
+        settings = {"attempt_timeout": 0.2, "timeout": 2.0, **service}
+        scenario = Scenario(
+            callers=3, replicas=3, requests=4_000, service_time=SHORT, faults=(fault,), service=settings
+        )
+        return simulate(scenario)
+
+    def test_all_replicas_fail(self):
+        all_of_the_time = Fault("fail", "all", 0.0, 1000.0)
+        storm, calm = self.outcome(all_of_the_time, **self.UNLIMITED), self.outcome(all_of_the_time)
+        assert storm.amplification > 2.9  # three attempts
+        floor = 3 * 10.0 * calm.duration  # of each caller ten a second, beside a fifth of its calls
+        assert 1.1 < calm.amplification <= 1.2 + floor / calm.calls
+        assert storm.errors == calm.errors == 4_000
+
+    def test_all_replicas_slow_down(self):
+        """The work for calls that nobody waits for any more keeps the replicas from those that somebody does."""
+        slow = Fault("slow", "all", "10%", "20%", factor=3.0)
+        storm, calm = self.outcome(slow, **self.UNLIMITED), self.outcome(slow)
+        assert storm.amplification > 2.0 * calm.amplification
+        assert storm.errors > 3 * calm.errors  # for long after the replicas are well again
