@@ -6,11 +6,13 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.arena.contenders import CONTENDERS
 from benchmarks.arena.match import play
 from benchmarks.records import RESULTS, append, record
 from benchmarks.report import Report, show
@@ -40,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not console.is_terminal:
         console = Console(width=120)  # a file has room for whole tables
     for name in options.names or NAMES:
-        for report in _run(name, QUICK if options.quick else FULL):
+        for report in _run(name, replace(QUICK if options.quick else FULL, only=tuple(options.only))):
             show(report, console)
             if options.results is not None:
                 append(options.results, [record(name, report)])
@@ -57,6 +59,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What balancemw costs, and what it does.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one or more of {', '.join(NAMES)}; default: all")
     parser.add_argument("--quick", action="store_true", help="little work: shows that it runs, and no more")
+    parser.add_argument(
+        "--only", action="append", default=[], choices=CONTENDERS, metavar="CONTENDER", help="play faults to them alone"
+    )
     parser.add_argument(
         "--results", type=Path, metavar="FILE", help=f"append results to FILE; default: {RESULTS.name}, if not quick"
     )

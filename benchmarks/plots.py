@@ -1,6 +1,6 @@
 """Plots of scenarios, made of their records: small SVG files that the pages show."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ COLOURS = {
     "pyresilience": "#8c6d5a",
 }
 _PARTS = {"client": "#d1495b", "proxy": "#1f77b4", "replicas": "#c8c8c8"}
-_STYLE = {
+_STYLE: dict[str, Any] = {
     "svg.hashsalt": "balancemw",  # the same results give the same file
     "svg.fonttype": "none",  # text as text: a tenth of the size
     "font.size": 9,
@@ -62,7 +62,7 @@ def _course(figure: Any, record: Record) -> None:
     from matplotlib.ticker import LogLocator, NullLocator
 
     latency, failed = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    contenders: Mapping[str, Any] = record["data"]["contenders"]
+    contenders: dict[str, Any] = record["data"]["contenders"]
     for name, each in reversed(contenders.items()):  # ours is drawn last, above the others
         series = each["series"]
         times = [place * BUCKET for place in range(len(series["p99"]))]

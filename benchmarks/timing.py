@@ -28,6 +28,7 @@ class Effort:
         sizes: numbers of nodes to compare, the smallest first.
         target_size: that of them for which a target is given, where one is.
         pace: seconds that a second of a scenario takes.
+        only: the contenders to whom faults are played; nobody named: to all.
     """
 
     rounds: int
@@ -35,6 +36,7 @@ class Effort:
     sizes: tuple[int, ...]
     target_size: int
     pace: float = 1.0
+    only: tuple[str, ...] = ()
 
 
 FULL = Effort(rounds=100, turn=0.005, sizes=(10, 100, 1_000, 10_000), target_size=1_000)

@@ -12,6 +12,9 @@ from benchmarks.timing import Effort
 CLOSE = 1.05
 """Two 99th percentiles that differ by less than this factor are even: runs follow one another, and machines vary."""
 
+MUCH = 0.15
+"""Share of the machine that others may have before it shows in the latencies."""
+
 COLUMNS = (
     "",
     "failed",
@@ -37,11 +40,12 @@ READ = (
 
 
 def play(scenario: Scenario, effort: Effort) -> Report:
-    """Play `scenario` to every contender that is installed, one after the other."""
+    """Play `scenario` to every contender that is wanted and installed, one after the other."""
     found: dict[str, Figures] = {}
     data: dict[str, object] = {}
     notes: list[str] = []
-    for name in scenario.contenders:
+    others: list[float] = []
+    for name in effort.only or scenario.contenders:
         contender = CONTENDERS[name]
         try:
             versions = contender.versions()
@@ -51,20 +55,22 @@ def play(scenario: Scenario, effort: Effort) -> Report:
             continue
         found[name] = figures(came)
         data[name] = _data(came, found[name], versions)
+        others += [came.others] if came.others is not None else []
         notes.append(f"{name} ({versions}): {contender.allowed}")
     verdict = verdict_of(found)
     return Report(
         scenario.title,
         COLUMNS,
         [_row(name, each) for name, each in found.items()],
-        (*verdict, _load(scenario), *READ, *scenario.notes, *notes),
+        (*verdict, _load(scenario), *_disturbed(others), *READ, *scenario.notes, *notes),
         {"contenders": data, "verdict": verdict},
     )
 
 
 def _data(came: Run, figures: Figures, versions: str) -> Mapping[str, object]:
     plot = {"series": series(came), "faults": faults(came)}
-    return {"versions": versions, **figures.data(), "errors": dict(came.errors), **plot}
+    others = None if came.others is None else round(came.others, 4)
+    return {"versions": versions, **figures.data(), "errors": dict(came.errors), "others": others, **plot}
 
 
 def _load(scenario: Scenario) -> str:
@@ -73,6 +79,14 @@ def _load(scenario: Scenario) -> str:
         f"{scenario.rate:g} requests a second for {scenario.seconds:g} s, every tenth a POST; three replicas that "
         f"serve {slots} at a time, each request in {MEDIAN * 1000:g} ms at the median."
     )
+
+
+def _disturbed(others: list[float]) -> list[str]:
+    """How far the latencies can be trusted."""
+    if not others:
+        return []
+    said = f"Meanwhile other processes had {min(others):.0%} to {max(others):.0%} of the machine"
+    return [said + (": repeat it on a quiet one before you believe a latency." if max(others) > MUCH else ".")]
 
 
 def _row(name: str, each: Figures) -> tuple[str, ...]:

@@ -128,6 +128,17 @@ def processor_time(pid: int) -> float:
     return time.clock_gettime(clock.value) + sum(map(processor_time, _children(pid)))
 
 
+def machine_time() -> tuple[float, float]:
+    """Seconds that all processors together have worked, for whomever, and seconds that they have had.
+
+    Raises:
+        OSError: the system does not tell.
+    """
+    times = [int(each) / os.sysconf("SC_CLK_TCK") for each in Path("/proc/stat").read_text().split()[1:9]]
+    idle = sum(times[3:5])  # of: user nice system idle iowait irq softirq steal
+    return sum(times) - idle, sum(times)
+
+
 def _children(pid: int) -> list[int]:
     tasks = Path(f"/proc/{pid}/task").glob("*/children")
     return [int(child) for task in tasks for child in task.read_text().split()]

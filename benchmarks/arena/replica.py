@@ -1,10 +1,11 @@
-"""A replica, as a program of its own: ``python -m benchmarks.arena.replica PORT LOG SEED SLOTS``.
+"""A replica, as a program of its own: ``python -m benchmarks.arena.replica PORT LOG SLOTS``.
 
 Its behaviour is told on standard input, one mode a line, and it ends when that is closed: it never outlives who
 started it. Requests are served `SLOTS` at a time, the others wait in line; each takes a few milliseconds, some several
-times that (log-normal, as service times are). What arrives is appended to LOG before anything else is done with it, so
-that it is known even if the process is killed the moment after: when, the method, the number at the end of the path,
-and the mode.
+times that (log-normal, as service times are). How long depends on the request's number alone: whoever asks, and
+whichever replica, the same request is the same work. What arrives is appended to LOG before anything else is done with
+it, so that it is known even if the process is killed the moment after: when, the method, the number at the end of the
+path, and the mode.
 
 Modes: ``ok``; ``slow`` takes `SLOWNESS` times as long; ``fail`` answers 503 at once, and 200 to health checks; ``hang``
 accepts everything, health checks included, and answers nothing; ``cut`` breaks off every answer half-way, after a
@@ -13,6 +14,7 @@ status of 200. SIGTERM ends it as servers end: what has begun is answered, idle 
 
 import asyncio
 import contextlib
+import gc
 import os
 import random
 import signal
@@ -21,7 +23,7 @@ import threading
 import time
 from collections import deque
 from functools import partial
-from math import log
+from math import log as log_of
 
 MEDIAN, SIGMA = 0.005, 0.4
 """Of the service time's distribution: seconds, and the spread of its logarithm. One in 100 takes 2.5 times MEDIAN."""
@@ -40,18 +42,18 @@ class Replica:
 
     Args:
         log: file descriptor, opened for appending.
-        rng: draws the service times.
         slots: requests that are served at a time.
     """
 
-    def __init__(self, log: int, rng: random.Random, slots: int) -> None:
+    def __init__(self, log: int, slots: int) -> None:
         self.mode = "ok"
         self.ending = False
         self.connections: set[Connection] = set()
         self._log = log
-        self._rng = rng
+        rng = random.Random(7)
+        self._work = [rng.lognormvariate(log_of(MEDIAN), SIGMA) for _ in range(4096)]
         self._free = slots
-        self._line: deque[Connection] = deque()
+        self._line: deque[tuple[Connection, float]] = deque()
         self._held: list[Connection] = []
         self._loop = asyncio.get_running_loop()
 
@@ -72,16 +74,16 @@ class Replica:
             return
         number = path.rpartition(b"/")[2].decode()
         os.write(self._log, f"{time.monotonic():.6f} {method.decode()} {number} {self.mode}\n".encode())
+        seconds = self._work[int(number) % len(self._work)]
         if self.mode == "fail":
             connection.answer(_BAD, b"")
         elif self._free:
-            self._serve(connection)
+            self._serve(connection, seconds)
         else:
-            self._line.append(connection)
+            self._line.append((connection, seconds))
 
-    def _serve(self, connection: "Connection") -> None:
+    def _serve(self, connection: "Connection", seconds: float) -> None:
         self._free -= 1
-        seconds = self._rng.lognormvariate(log(MEDIAN), SIGMA)
         self._loop.call_later(seconds * SLOWNESS if self.mode == "slow" else seconds, self._served, connection)
 
     def _served(self, connection: "Connection") -> None:
@@ -91,7 +93,7 @@ class Replica:
         else:
             self._answer(connection)
         if self._line:
-            self._serve(self._line.popleft())
+            self._serve(*self._line.popleft())
 
     def _answer(self, connection: "Connection") -> None:
         if self.mode == "cut":
@@ -158,15 +160,16 @@ def obey(replica: Replica, loop: asyncio.AbstractEventLoop) -> None:
     os._exit(0)
 
 
-async def main(port: int, log: str, seed: int, slots: int) -> None:
+async def main(port: int, log: str, slots: int) -> None:
     """Serve until SIGTERM, or until standard input is closed."""
     loop = asyncio.get_running_loop()
     file = os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
-    replica = Replica(file, random.Random(seed), slots)
+    replica = Replica(file, slots)
     server = await loop.create_server(partial(Connection, replica), "127.0.0.1", port, backlog=1024)
     told = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, told.set)
     threading.Thread(target=obey, args=(replica, loop), daemon=True).start()
+    gc.freeze()
     print("ready", flush=True)
     await told.wait()
     server.close()
@@ -178,5 +181,5 @@ async def main(port: int, log: str, seed: int, slots: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))
+    asyncio.run(main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
     os._exit(0)  # the thread that reads standard input waits for ever

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from benchmarks.arena.contenders import Contender
-from benchmarks.arena.processes import Process, free_port, processor_time, python
+from benchmarks.arena.processes import Process, free_port, machine_time, processor_time, python
 from benchmarks.proxies import running
 
 SLOTS = (16, 16, 16)
@@ -76,6 +76,7 @@ class Run:
         errors: how often each kind of failure was seen.
         arrivals: what reached each replica from `begin` on, in order.
         windows: when replicas were not well.
+        others: share of the machine that processes had which are none of ours; None: the system does not tell.
     """
 
     begin: float
@@ -84,6 +85,7 @@ class Run:
     errors: Mapping[str, int]
     arrivals: Sequence[Sequence[Arrival]]
     windows: Sequence[Window]
+    others: float | None = None
 
 
 class Stage:
@@ -149,8 +151,7 @@ class Stage:
         self.windows.append(Window(replica, since, time.monotonic(), what))
 
     def _started(self, replica: int) -> Process:
-        seed = 7 + replica  # of its service times: the same for every contender
-        return python("benchmarks.arena.replica", self.ports[replica], self._logs[replica], seed, self._slots[replica])
+        return python("benchmarks.arena.replica", self.ports[replica], self._logs[replica], self._slots[replica])
 
     def spent(self) -> float:
         """Seconds of processor time that the replicas that run have used."""
@@ -238,14 +239,35 @@ def line_up(contender: Contender, stage: Stage) -> Generator[Line]:
         yield Line(generator, proxy)
 
 
+def _others(line: Line, stage: Stage) -> Callable[[], float | None]:
+    """From now until it is called: the share of the machine that others had."""
+
+    def now() -> tuple[float, float]:
+        busy, had = machine_time()
+        return busy - sum(line.spent(stage).values()) - time.process_time(), had
+
+    try:
+        busy, had = now()
+    except OSError:
+        return lambda: None
+
+    def then() -> float:
+        later, more = now()
+        return max(0.0, (later - busy) / (more - had))
+
+    return then
+
+
 def run(scenario: Scenario, contender: Contender, pace: float = 1.0) -> Run:
     """Play `scenario` to one contender; raises what `line_up` does."""
     with set_stage(pace, scenario.slots) as stage, line_up(contender, stage) as line:
         seconds = scenario.seconds * pace
         line.begin(stage, scenario.rate, seconds, WARM * pace)
+        meanwhile = _others(line, stage)
         scenario.play(stage)
         stage.until(scenario.seconds)
         calls, errors = line.end()
         arrivals = stage.arrivals()
+        others = meanwhile()
         stage.end()
-    return Run(stage.begin, seconds, calls, errors, arrivals, stage.windows)
+    return Run(stage.begin, seconds, calls, errors, arrivals, stage.windows, others)
