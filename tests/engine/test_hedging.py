@@ -27,7 +27,9 @@ class TestLatencies:
 
     @given(
         st.sampled_from([(0.5, 10), (0.8, 10), (0.9, 10), (0.95, 20)]).flatmap(
-            lambda pair: st.tuples(st.just(pair[0]), st.lists(st.floats(1e-5, 100.0), min_size=pair[1], max_size=pair[1]))
+            lambda pair: st.tuples(
+                st.just(pair[0]), st.lists(st.floats(1e-5, 100.0), min_size=pair[1], max_size=pair[1])
+            )
         )
     )
     def test_it_is_the_percentile_of_what_was_seen_within_four_per_cent(self, case: tuple[float, list[float]]):
@@ -105,7 +107,9 @@ class TestHedging:
         st.sampled_from([0.01, 0.05, 0.3, 1.0]),
         st.lists(st.tuples(st.integers(0, 60), st.integers(0, 8), st.sampled_from([0.0, 0.1, 1.0, 20.0])), max_size=60),
     )
-    def test_hedges_are_never_more_than_their_share_of_all_calls(self, share: float, steps: list[tuple[int, int, float]]):
+    def test_hedges_are_never_more_than_their_share_of_all_calls(
+        self, share: float, steps: list[tuple[int, int, float]]
+    ):
         hedging, budget = Hedging(0.05, None, share), plenty()
         now, calls, sent = 0.0, 0, 0
         for more, wanted, seconds in steps:
