@@ -37,8 +37,7 @@ def call_apart(once: Callable[[Node], R], terms: Terms, key: str | None, route: 
         finally:
             leave(token)
 
-    if terms.pool.awaited:
-        terms = wait_for_nodes(terms)
+    terms = wait_for_nodes(terms)
     first = Try(terms, key)
     call = Call(terms, key, first, route)
     if terms.hedged:
@@ -72,8 +71,7 @@ async def call_apart_async(once: Callable[[Node], Awaitable[R]], terms: Terms, k
             timer.end()
         return result
 
-    if terms.pool.awaited:
-        terms = await wait_for_nodes_async(terms)
+    terms = await wait_for_nodes_async(terms)
     first = Try(terms, key)
     call = Call(terms, key, first, route)
     if terms.hedged:

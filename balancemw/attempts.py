@@ -98,7 +98,7 @@ class Attempts:
         self._key = key
 
     def __iter__(self) -> Iterator[Attempt]:
-        terms = wait_for_nodes(self._terms) if self._terms.pool.awaited else self._terms
+        terms = wait_for_nodes(self._terms) if self._terms.pool.special else self._terms
         call = Call(terms, self._key)
         wait: float | None = 0.0
         while wait is not None:
@@ -109,7 +109,7 @@ class Attempts:
             wait = attempt.next_in()
 
     async def __aiter__(self) -> AsyncIterator[Attempt]:
-        terms = await wait_for_nodes_async(self._terms) if self._terms.pool.awaited else self._terms
+        terms = await wait_for_nodes_async(self._terms) if self._terms.pool.special else self._terms
         call = Call(terms, self._key)
         wait: float | None = 0.0
         while wait is not None:

@@ -185,7 +185,7 @@ class Exchange(Reading):
         """
         if self._call is not None:
             return self._start(self._call.begin())
-        if self._terms.pool.awaited:
+        if self._terms.pool.special:
             self._terms = wait_for_nodes(self._terms)
         return self._start(Try(self._terms, self._key))
 

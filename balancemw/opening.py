@@ -37,6 +37,8 @@ def _pauses(terms: Terms) -> Iterator[float]:
 
 def wait_for_nodes(terms: Terms) -> Terms:
     """Wait, unless that would hold up an event loop; returns the terms on which to call, with the time that is left."""
+    if not terms.pool.awaited:
+        return terms
     began = terms.clock()
     if not _on_event_loop():
         for pause in _pauses(terms):
@@ -46,6 +48,8 @@ def wait_for_nodes(terms: Terms) -> Terms:
 
 async def wait_for_nodes_async(terms: Terms) -> Terms:
     """As `wait_for_nodes`, without blocking."""
+    if not terms.pool.awaited:
+        return terms
     began = terms.clock()
     for pause in _pauses(terms):
         await asyncio.sleep(pause)

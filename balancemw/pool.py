@@ -185,6 +185,12 @@ class Pool(Register):
             self._standing.debit(peer, fault, started, now, route)
         self._news.tell()
 
+    def overtaken(self, peer: Peer, started: float, now: float, fault: Fault) -> None:
+        """The call that was counted in at `started` was ended because nobody waited for it any more: no failure."""
+        with self.lock:
+            peer.end(started)
+            self._standing.excuse(peer, fault, started, now)
+
     # -- the choice
 
     def pick(self, now: float, key: str | None, excluded: Collection[Peer]) -> Peer:

@@ -118,8 +118,9 @@ class Race:
             pool.succeed(attempt.peer, attempt.started, now, self._call.route)
             return
         if self._left is not None and fault.kind in _ENDED:
-            fault = self._left
-        pool.fail(attempt.peer, attempt.started, now, fault, self._call.route)
+            pool.overtaken(attempt.peer, attempt.started, now, self._left)
+        else:
+            pool.fail(attempt.peer, attempt.started, now, fault, self._call.route)
 
     def _judge(self, outcome: Outcome) -> Fault | None:
         """What to make of a try's end; what it says of the time that answers take is remembered."""

@@ -69,13 +69,14 @@ async def attempt_async(attempt: Try, send: SendAsync) -> Outcome:
 class _Rival:
     """The hedge of an async call: a task beside its caller's, in which the first try runs."""
 
-    __slots__ = ("_answer", "_begun", "_caller", "_cancelling", "_discard", "_race", "_send", "_task")
+    __slots__ = ("_answer", "_begun", "_caller", "_cancelling", "_discard", "_first", "_race", "_send", "_task")
 
     def __init__(self, race: Race, send: SendAsync, discard: DiscardAsync, caller: "asyncio.Task[Any]") -> None:
         self._race = race
         self._send = send
         self._discard = discard
-        self._caller: asyncio.Task[Any] | None = caller  # as long as the first try is under way
+        self._caller = caller
+        self._first = True  # it is under way
         self._cancelling = caller.cancelling()
         self._task: asyncio.Task[None] | None = None
         self._begun = False
@@ -106,15 +107,15 @@ class _Rival:
         if not self._race.end(outcome):
             return False
         self._answer = outcome
-        if self._caller is not None:
+        if self._first:
             self._caller.cancel()
         return True
 
     async def meet(self, first: Outcome) -> Outcome:
         """The first try has ended, by itself or because it was cancelled here: see who answers for the call."""
-        caller, self._caller = self._caller, None
-        if self._answer is not None and caller is not None:
-            return await self._yield_to(self._answer, first, ours=caller.uncancel() <= self._cancelling)
+        self._first = False
+        if self._answer is not None:
+            return await self._yield_to(self._answer, first, ours=self._caller.uncancel() <= self._cancelling)
         if not self._race.end(first):
             return await self._wait_after(first)
         if self._race.leave() and self._task is not None:

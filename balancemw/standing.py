@@ -76,7 +76,7 @@ class Standing:
         if fault.kind is Kind.OVERLOAD:
             self._rest(peer, fault, started, now)
         elif not fault.lowers_success_rate:
-            self._excuse(peer, fault, started, now)
+            self.excuse(peer, fault, started, now)
         elif started < peer.fresh_from:
             peer.neutral += 1  # a straggler from before the node was readmitted
         else:
@@ -111,7 +111,8 @@ class Standing:
             self.put(peer, mark, now, "resting", fault.kind)
         self._release_trial(peer, started)
 
-    def _excuse(self, peer: Peer, fault: Fault, started: float, now: float) -> None:
+    def excuse(self, peer: Peer, fault: Fault, started: float, now: float) -> None:
+        """A call ended without an answer, and that is not the peer's fault."""
         peer.neutral += 1
         if fault.kind is not Kind.APPLICATION and now - started > peer.latency:
             peer.observe_at_least(now - started, now)  # nobody's fault, but it did take that long

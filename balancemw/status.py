@@ -8,9 +8,10 @@ def service_status(pool: Pool, now: float, epoch: float) -> dict[str, object]:
     """One service; `epoch`: seconds since the epoch at zero of the balancer's clock, which reads `now`."""
     pool.available(now)  # derive what is due before telling it
     budget = pool.budget
+    hedging = pool.hedging
     with pool.lock:
         nodes = [_node_status(pool, peer, now, epoch) for peer in pool.roster.peers.values()]
-    return {
+    status: dict[str, object] = {
         "strategy": pool.settings.strategy.name,
         "nodes": nodes,
         "budget": {
@@ -22,6 +23,14 @@ def service_status(pool: Pool, now: float, epoch: float) -> dict[str, object]:
             "floor": budget.floor,
         },
     }
+    if hedging is not None:
+        delay = hedging.delay
+        status["hedge"] = {
+            "delay_ms": None if delay is None else delay * 1000.0,
+            "hedges": hedging.hedges,
+            "wins": hedging.wins,
+        }
+    return status
 
 
 def _node_status(pool: Pool, peer: Peer, now: float, epoch: float) -> dict[str, object]:

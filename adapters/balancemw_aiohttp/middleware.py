@@ -64,7 +64,7 @@ class Balance:
         body = request.body
         try:
             if terms.pool.special:
-                terms = await wait_for_nodes_async(terms) if terms.pool.awaited else terms
+                terms = await wait_for_nodes_async(terms)
                 if terms.hedged and can_hedge(request):
                     exchange = Exchange(destination, terms, key, route=route_of(url.raw_path))
                     return await send_hedged(handler, exchange, request, destination)

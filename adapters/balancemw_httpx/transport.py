@@ -61,7 +61,7 @@ class BalancedTransport(BaseTransport):
         key = None if self._key is None else self._key(request)
         try:
             if terms.pool.special:
-                terms = wait_for_nodes(terms) if terms.pool.awaited else terms
+                terms = wait_for_nodes(terms)
                 if terms.hedged and is_plain(request, library, destination):
                     return self._hedge(Twofold(request, library, destination, terms, key))
             if not is_plain(request, library, destination):
@@ -157,7 +157,7 @@ class AsyncBalancedTransport(AsyncBaseTransport):
         key = None if self._key is None else self._key(request)
         try:
             if terms.pool.special:
-                terms = await wait_for_nodes_async(terms) if terms.pool.awaited else terms
+                terms = await wait_for_nodes_async(terms)
                 if terms.hedged and is_plain(request, library, destination):
                     return await self._hedge(Twofold(request, library, destination, terms, key))
             if not is_plain(request, library, destination):

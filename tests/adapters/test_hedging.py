@@ -17,10 +17,8 @@ import requests
 import balancemw_aiohttp
 import balancemw_httpx
 import balancemw_requests
-from balancemw import Balancer, Node
-from balancemw.context import REQUEST
-from balancemw.context import Request as Inbound
-from tests.adapters.scripted import Request, Scripted, answering, scripted
+from balancemw import Balancer
+from tests.adapters.scripted import Request, Scripted, scripted
 
 HEDGE = {"delay": 0.01, "max_extra": 1.0}
 
