@@ -31,11 +31,22 @@ def attend(
         return [report.body]
     if not counts:
         return app(environ, start_response)
-    visit = _Visit(presence, environ.get(_FORMAT, ""), start_response)
+    asked = environ.get(_FORMAT)
+    visit = _Visit(presence)
+
+    def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Callable[[bytes], object]:
+        visit.answer(status[:1] == "5")
+        if presence.draining:
+            headers = [*headers, *presence.headers()]  # Connection is the server's affair (PEP 3333)
+        if asked and not any(name.lower() == REPORT for name, _ in headers):  # of the app's own, which knows better
+            said = presence.load_header(asked)
+            headers = headers if said is None else [*headers, said]
+        return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
+
     try:
-        body = app(environ, visit.start)
+        body = app(environ, start)
     except BaseException:
-        visit.fail()
+        visit.answer(True)
         presence.leave()
         raise
     if _is_whole(body, environ):
@@ -45,35 +56,20 @@ def attend(
 
 
 class _Visit:
-    """A request, from its arrival to the head of its answer."""
+    """A request that is being served, and whether its answer has begun."""
 
-    __slots__ = ("_arrival", "_asked", "_begun", "_start", "presence")
+    __slots__ = ("_arrival", "_begun", "presence")
 
-    def __init__(self, presence: Presence, asked: str, start_response: StartResponse) -> None:
+    def __init__(self, presence: Presence) -> None:
         self.presence = presence
-        self._asked = asked
-        self._start = start_response
         self._begun = False
         self._arrival = presence.enter()
 
-    def start(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Callable[[bytes], object]:
-        """The `start_response` that the app is given."""
-        presence = self.presence
+    def answer(self, failed: bool) -> None:
+        """The answer begins, or it is certain that there is none: what is told first counts."""
         if not self._begun:
             self._begun = True
-            presence.answered(self._arrival, status[:1] == "5")
-        if presence.draining:
-            headers = [*headers, *presence.headers()]  # Connection is the server's affair (PEP 3333)
-        if self._asked and not any(name.lower() == REPORT for name, _ in headers):  # the app knows better
-            said = presence.load_header(self._asked)
-            headers = headers if said is None else [*headers, said]
-        return self._start(status, headers, exc_info) if exc_info else self._start(status, headers)
-
-    def fail(self) -> None:
-        """There is no answer, unless it has begun."""
-        if not self._begun:
-            self._begun = True
-            self.presence.answered(self._arrival, True)
+            self.presence.answered(self._arrival, failed)
 
 
 def _is_whole(body: Iterable[bytes], environ: WSGIEnvironment) -> bool:
@@ -101,7 +97,7 @@ class _Body:
         visit, self._visit = self._visit, None
         if visit is None:
             return
-        visit.fail()  # closed before its first part, it has raised
+        visit.answer(True)  # closed before its first part, it has raised
         visit.presence.leave()
         close = getattr(self._body, "close", None)
         if close is not None:
