@@ -12,7 +12,7 @@ from math import inf
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
 from balancemw.apart import call_apart, call_apart_async
-from balancemw.call import Call, Terms, Try, first_try, leave, timeout_of
+from balancemw.call import Call, Terms, first_try, leave, timeout_of
 from balancemw.context import BOUND
 from balancemw.ending import after_error, after_result, discard, discard_async
 from balancemw.node import Node
