@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from math import inf
 from typing import TypeVar
 
-from balancemw.call import Call, Terms, Try, leave, timeout_of
+from balancemw.call import Call, Terms, Try, first_try, leave, timeout_of
 from balancemw.context import BOUND
 from balancemw.ending import after_error, after_result, discard, discard_async
 from balancemw.node import Node
@@ -38,7 +38,7 @@ def call_apart(once: Callable[[Node], R], terms: Terms, key: str | None, route: 
             leave(token)
 
     terms = wait_for_nodes(terms)
-    first = Try(terms, key)
+    first = first_try(terms, key)
     call = Call(terms, key, first, route)
     if terms.hedged:
         outcome = race_sync(Race(call, terms, key, first), send, discard, terms.threads)
@@ -72,7 +72,7 @@ async def call_apart_async(once: Callable[[Node], Awaitable[R]], terms: Terms, k
         return result
 
     terms = await wait_for_nodes_async(terms)
-    first = Try(terms, key)
+    first = first_try(terms, key)
     call = Call(terms, key, first, route)
     if terms.hedged:
         outcome = await race_async(Race(call, terms, key, first), send, discard_async)

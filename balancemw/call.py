@@ -9,10 +9,12 @@ from contextlib import suppress
 from contextvars import Token
 from dataclasses import dataclass
 from math import inf
+from typing import TYPE_CHECKING
 
-from balancemw.context import BOUND, REQUEST, Bound, Clock, time_left
+from balancemw.context import BOUND, REQUEST, Bound, Clock, current_bound, time_left
 from balancemw.errors import DeadlineExceeded, NoNodeAvailable
 from balancemw.fault import Fault, Kind, classify
+from balancemw.node import Node
 from balancemw.notice import listen
 from balancemw.peer import Peer
 from balancemw.pool import Pool
@@ -20,6 +22,7 @@ from balancemw.recovery import PATIENCE
 from balancemw.retry import FullJitter, RetryPolicy, Schedule
 from balancemw.routes import ANY
 from balancemw.threads import Threads
+from balancemw.timeouts import Watch
 
 # A client told to take no longer than `remaining()` may give up this much before the clock says that time is up.
 _EARLY = 0.01
@@ -56,45 +59,80 @@ class Terms:
     hedged: bool = False
 
 
-class Try(Bound):
-    """One try on one node: counted in when made, to be given back once through its pool.
+class Try(Watch):
+    """One try on one node: counted in when made, by `first_try` or `next_try`, to be given back once through its pool.
+
+    Attributes:
+        node: who takes it.
+        peer: the pool's view of the node.
+        started: when it was sent, on `clock`.
+        until: when it must be over; infinity: unbounded.
+        deadline: when the whole call must be over.
+    """
+
+    __slots__ = ("deadline", "node", "peer", "started")
+
+    deadline: float
+    node: Node
+    peer: Peer
+    started: float
+
+    if not TYPE_CHECKING:
+        __init__ = object.__init__  # one in Python would cost every call as much as all that is set
+
+
+def first_try(terms: Terms, key: str | None) -> Try:
+    """The first try of a call, which sets the call's deadline.
 
     Args:
         terms: on which terms the call is made.
         key: of the call.
-        deadline: when the whole call must be over; None for a call's first try, which sets it.
-        tried: the peers of earlier tries.
-
-    Attributes:
-        started: when it was sent, on `clock`.
-        until: when it must be over; infinity: unbounded.
-        deadline: when the whole call must be over.
 
     Raises:
         DeadlineExceeded: the time granted from outside is up already.
         NoNodeAvailable: there is nothing to send to.
     """
+    attempt = Try()
+    attempt.clock = clock = terms.clock
+    attempt.started = now = clock()
+    until = now + terms.attempt_timeout
+    deadline = now + terms.timeout
+    outer = BOUND.get()
+    while outer is not None and outer.over:  # as `current_bound`
+        outer = outer.outer
+    attempt.outer = outer
+    if outer is not None:
+        deadline = _within(outer, now, deadline, terms.pool.name)
+    attempt.over = False
+    attempt.deadline = deadline
+    attempt.until = until if until < deadline else deadline
+    attempt.peer = peer = terms.pool.begin(now, key, terms.idempotent)
+    attempt.node = peer.node
+    return attempt
 
-    __slots__ = ("deadline", "node", "peer", "started")
 
-    def __init__(
-        self, terms: Terms, key: str | None, deadline: float | None = None, tried: Collection[Peer] = ()
-    ) -> None:
-        self.clock = clock = terms.clock
-        self.started = now = clock()
-        self.until = now + terms.attempt_timeout
-        if deadline is None:
-            deadline = now + terms.timeout
-            outer = BOUND.get()
-            if outer is not None:
-                deadline = _within(outer, now, deadline, terms.pool.name)
-        if deadline < self.until:
-            self.until = deadline
-        self.deadline = deadline
-        self.peer = peer = (
-            terms.pool.begin_again(now, key, tried) if tried else terms.pool.begin(now, key, terms.idempotent)
-        )
-        self.node = peer.node
+def next_try(terms: Terms, key: str | None, deadline: float, tried: Collection[Peer]) -> Try:
+    """A further try of a call.
+
+    Args:
+        terms: on which terms the call is made.
+        key: of the call.
+        deadline: when the whole call must be over.
+        tried: the peers of earlier tries.
+
+    Raises:
+        NoNodeAvailable: there is nothing to send to.
+    """
+    attempt = Try()
+    attempt.outer = current_bound()
+    attempt.over = False
+    attempt.clock = terms.clock
+    attempt.started = now = terms.clock()
+    attempt.deadline = deadline
+    attempt.until = min(now + terms.attempt_timeout, deadline)
+    attempt.peer = terms.pool.begin_again(now, key, tried)
+    attempt.node = attempt.peer.node
+    return attempt
 
 
 def _within(outer: Bound, now: float, deadline: float, service: str) -> float:
@@ -141,14 +179,14 @@ class Call:
             NoNodeAvailable: there is nothing to send to.
         """
         if not self._tried:
-            attempt = Try(self._terms, self._key)
+            attempt = first_try(self._terms, self._key)
             self.deadline = attempt.deadline
             self._began = attempt.started
             return attempt
         if self._terms.clock() >= self.deadline:
             raise self._too_late() from self._error
         try:
-            return Try(self._terms, self._key, self.deadline, self._tried)
+            return next_try(self._terms, self._key, self.deadline, self._tried)
         except NoNodeAvailable as error:
             self._recount(self._story, error)
             raise error from self._error

@@ -25,13 +25,17 @@ class Bound:
     Attributes:
         until: when, on `clock`; infinity: unbounded.
         clock: seconds, like ``time.monotonic``.
+        outer: what held when it began, and holds again when it is over.
+        over: whether it binds no more, though `BOUND` still has it: to set that back would cost every call a tenth.
     """
 
-    __slots__ = ("clock", "until")
+    __slots__ = ("clock", "outer", "over", "until")
 
-    def __init__(self, until: float, clock: Clock = time.monotonic) -> None:
+    def __init__(self, until: float = inf, clock: Clock = time.monotonic, outer: "Bound | None" = None) -> None:
         self.until = until
         self.clock = clock
+        self.outer = outer
+        self.over = False
 
 
 class Request:
@@ -51,6 +55,7 @@ class Request:
         self.deadline = deadline
 
 
+# What it holds may be over: `current_bound` is how to read it.
 BOUND: ContextVar[Bound | None] = ContextVar("balancemw_bound", default=None)
 REQUEST: ContextVar[Request | None] = ContextVar("balancemw_request", default=None)
 
@@ -59,6 +64,14 @@ def enter_request(request: Request) -> None:
     """Make `request` current in this context, which the adapter gives each request for its own: nothing resets it."""
     REQUEST.set(request)
     BOUND.set(request.deadline)
+
+
+def current_bound() -> Bound | None:
+    """What bounds the code that is running now; None: nothing."""
+    bound = BOUND.get()
+    while bound is not None and bound.over:
+        bound = bound.outer
+    return bound
 
 
 def time_left(bound: Bound | None) -> float | None:
@@ -74,19 +87,18 @@ def remaining() -> float | None:
     Made for ``requests.get(..., timeout=remaining())``: never less than a millisecond, because HTTP clients
     take 0 for a programming error rather than for a timeout.
     """
-    left = time_left(BOUND.get())
+    left = time_left(current_bound())
     return None if left is None else max(left, _LEAST)
 
 
 class _Block(Bound):
     """The bound of one entered ``deadline``; it knows what held around it, since another thread may enter the same."""
 
-    __slots__ = ("outer", "owner")
+    __slots__ = ("owner",)
 
     def __init__(self, until: float, owner: "deadline", outer: Bound | None) -> None:
-        super().__init__(until)
+        super().__init__(until, outer=outer)
         self.owner = owner
-        self.outer = outer
 
 
 class deadline:  # noqa: N801  it reads as a verb phrase: `with deadline(2.0):`
@@ -104,12 +116,12 @@ class deadline:  # noqa: N801  it reads as a verb phrase: `with deadline(2.0):`
         self._seconds = seconds
 
     def __enter__(self) -> None:
-        outer = BOUND.get()
+        outer = current_bound()
         left = time_left(outer)
         seconds = self._seconds if left is None else min(self._seconds, left)
         BOUND.set(_Block(time.monotonic() + seconds, self, outer))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        block = BOUND.get()
+        block = current_bound()
         if isinstance(block, _Block) and block.owner is self:  # else left in another context than entered: a generator
             BOUND.set(block.outer)

@@ -12,12 +12,11 @@ from math import inf
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
 from balancemw.apart import call_apart, call_apart_async
-from balancemw.call import Call, Terms, Try, leave, timeout_of
+from balancemw.call import Call, Terms, first_try, leave, timeout_of
 from balancemw.context import BOUND
 from balancemw.ending import after_error, after_result, discard, discard_async
 from balancemw.node import Node
 from balancemw.service import Key
-from balancemw.timeouts import watch
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -48,7 +47,7 @@ def decorate(function: Callable[..., Any], terms: Terms | Callable[[], Terms], k
         raise TypeError(f"expected a function, got {function!r}")
     _refuse_generators(function)
     make = _balanced_async if _is_async(function) else _balanced_sync
-    return make(function, terms, key, _takes_self(function))
+    return make(function, terms, key)
 
 
 def _refuse_generators(function: Callable[..., Any]) -> None:
@@ -83,37 +82,44 @@ def _takes_self(function: Callable[..., Any]) -> bool:
     return first in ("self", "cls")
 
 
+def _after_self(method: Callable[..., R]) -> Callable[..., R]:
+    """`method` with the node first, as all others take it."""
+
+    def run(node: Node, self: Any, /, *args: Any, **kwargs: Any) -> R:
+        return method(self, node, *args, **kwargs)
+
+    return run
+
+
 def _key_of(key: Key, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
     found = key(*args, **kwargs) if callable(key) else key
     return found if found is None or isinstance(found, str) else str(found)
 
 
-def _once(function: Callable[..., Any], method: bool, args: Any, kwargs: Any, node: Node) -> Any:
-    return function(args[0], node, *args[1:], **kwargs) if method else function(node, *args, **kwargs)
+def _bind(run: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[Node], R]:
+    return lambda node: run(node, *args, **kwargs)
 
 
-def _balanced_sync(
-    function: Callable[..., R], known: Terms | Callable[[], Terms], key_rule: Key, method: bool
-) -> Callable[..., R]:
+def _balanced_sync(function: Callable[..., R], known: Terms | Callable[[], Terms], key_rule: Key) -> Callable[..., R]:
     fixed = known if isinstance(known, Terms) else None
     route = getattr(function, "__qualname__", "")
+    run = _after_self(function) if _takes_self(function) else function
 
     @wraps(function)
     def balanced(*args: Any, **kwargs: Any) -> R:
         terms = fixed or known()  # type: ignore[operator]
         key = None if key_rule is None else _key_of(key_rule, args, kwargs)
         if terms.pool.special:
-            once: Callable[[Node], R] = partial(_once, function, method, args, kwargs)
-            return call_apart(once, terms, key, route)
-        attempt = Try(terms, key)
+            return call_apart(_bind(run, args, kwargs), terms, key, route)
+        attempt = first_try(terms, key)
         call: Call | None = None
         while True:
             token = BOUND.set(attempt)
             try:
-                if method:
-                    result = function(args[0], attempt.node, *args[1:], **kwargs)
-                else:
-                    result = function(attempt.node, *args, **kwargs)
+                if kwargs:
+                    result = run(attempt.node, *args, **kwargs)
+                else:  # to unpack what is not there has its price
+                    result = run(attempt.node, *args) if args else run(attempt.node)
             except BaseException as error:
                 leave(token)
                 call = call or Call(terms, key, attempt, route)
@@ -121,7 +127,7 @@ def _balanced_sync(
                 if wait is None:
                     raise
             else:
-                BOUND.reset(token)
+                attempt.over = True
                 if type(result) in _PLAIN:
                     terms.pool.succeed(attempt.peer, attempt.started, attempt.clock(), route)
                     return result
@@ -138,30 +144,31 @@ def _balanced_sync(
 
 
 def _balanced_async(
-    function: Callable[..., Awaitable[R]], known: Terms | Callable[[], Terms], key_rule: Key, method: bool
+    function: Callable[..., Awaitable[R]], known: Terms | Callable[[], Terms], key_rule: Key
 ) -> Callable[..., Awaitable[R]]:
     fixed = known if isinstance(known, Terms) else None
     route = getattr(function, "__qualname__", "")
+    run = _after_self(function) if _takes_self(function) else function
 
     @wraps(function)
     async def balanced(*args: Any, **kwargs: Any) -> R:
         terms = fixed or known()  # type: ignore[operator]
         key = None if key_rule is None else _key_of(key_rule, args, kwargs)
         if terms.pool.special:
-            return await call_apart_async(partial(_once, function, method, args, kwargs), terms, key, route)
-        attempt = Try(terms, key)
+            return await call_apart_async(_bind(run, args, kwargs), terms, key, route)
+        attempt = first_try(terms, key)
         call: Call | None = None
         while True:
             token = BOUND.set(attempt)
-            timer = None if attempt.until == inf else watch(attempt.until, attempt.clock)
+            watched = attempt.until < inf and attempt.watch()
             try:
-                if method:
-                    result = await function(args[0], attempt.node, *args[1:], **kwargs)
-                else:
-                    result = await function(attempt.node, *args, **kwargs)
+                if kwargs:
+                    result = await run(attempt.node, *args, **kwargs)
+                else:  # to unpack what is not there has its price
+                    result = await (run(attempt.node, *args) if args else run(attempt.node))
             except BaseException as error:
                 leave(token)
-                timed_out = timer is not None and timer.end(error)
+                timed_out = watched and attempt.end(error)
                 raised = timeout_of(error) if timed_out else error
                 call = call or Call(terms, key, attempt, route)
                 wait = after_error(call, attempt, raised)
@@ -170,9 +177,9 @@ def _balanced_async(
                         raise raised from error
                     raise
             else:
-                BOUND.reset(token)
-                if timer is not None:
-                    timer.end()
+                attempt.over = True
+                if watched:
+                    attempt.end()
                 if type(result) in _PLAIN:
                     terms.pool.succeed(attempt.peer, attempt.started, attempt.clock(), route)
                     return result

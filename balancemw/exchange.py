@@ -16,8 +16,8 @@ from math import inf
 from typing import Any
 
 from balancemw.balancer import Balancer
-from balancemw.call import Call, Terms, Try
-from balancemw.context import BOUND, time_left
+from balancemw.call import Call, Terms, Try, first_try
+from balancemw.context import current_bound, time_left
 from balancemw.errors import BalanceError, DeadlineExceeded, NoNodeAvailable
 from balancemw.fault import Fault, Kind, classify
 from balancemw.inbound import ATTEMPT_COUNT
@@ -171,7 +171,7 @@ class Exchange(Reading):
         self._destination = destination
         self._terms = terms
         self._key = key
-        self._outer = BOUND.get()
+        self._outer = current_bound()
         self._call: Call | None = None
         if attempt is not None:
             self._start(attempt)
@@ -187,7 +187,7 @@ class Exchange(Reading):
             return self._start(self._call.begin())
         if self._terms.pool.special:
             self._terms = wait_for_nodes(self._terms)
-        return self._start(Try(self._terms, self._key))
+        return self._start(first_try(self._terms, self._key))
 
     def _start(self, attempt: Try) -> Try:
         self.attempt = attempt

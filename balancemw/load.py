@@ -25,7 +25,8 @@ KEPT = 15 / 16
 """Share of a peak that one lower sample leaves at most. By time alone a busy node, of whose many samples the highest
 counts for `DECAY` seconds, would look several times slower than an equal one that is seldom called."""
 
-_KEPT_FOR = -DECAY * log(KEPT)
+KEPT_FOR = -DECAY * log(KEPT)
+"""Seconds since the former sample for which it is that share, and not what the time would leave."""
 
 IDLE = 1.0
 """Seconds after which a node that finished no call counts as idle; below it the decay is not worth its price."""
@@ -53,6 +54,7 @@ class Load:
             theirs tells anything of the node.
         longest: the longest time that an answer took of late, in seconds; who compares nodes lets it fade.
         spent, squares: sums, since the beginning, of the seconds that answers took, and of their squares.
+        penalty: for failures, in calls, as of the last one; `failures` has what is left of it.
         cut_short: calls that count in these sums although they ended without an answer.
         report: what the node said last of its own load; None: nothing yet.
         reported_at: when it said that.
@@ -63,7 +65,6 @@ class Load:
 
     __slots__ = (
         "_failed_at",
-        "_failures",
         "_heard_at",
         "_lost_at",
         "cut_short",
@@ -72,6 +73,7 @@ class Load:
         "longest",
         "node",
         "others",
+        "penalty",
         "report",
         "reported_at",
         "reported_latency",
@@ -100,7 +102,7 @@ class Load:
     def forget(self) -> None:
         """Forget latency and failures: the node is not what it was when they were seen."""
         self.latency = self.longest = self.seen_at = 0.0
-        self._failures = self._failed_at = 0.0
+        self.penalty = self._failed_at = 0.0
         self._heard_at = self._lost_at = 0.0
         self.report: LoadReport | None = None
         self.reported_at = self.reports_since = self.reported_latency = 0.0
@@ -156,14 +158,14 @@ class Load:
         latency = self.latency
         if seconds < latency:
             idle = now - self.seen_at
-            self.latency = seconds + (latency - seconds) * (KEPT if idle < _KEPT_FOR else exp(-idle / DECAY))
+            self.latency = seconds + (latency - seconds) * (KEPT if idle < KEPT_FOR else exp(-idle / DECAY))
         else:
             self.latency = seconds
             if seconds > self.longest:
                 self.longest = seconds
         self.seen_at = now
-        if self._failures:
-            self._failures *= 0.5
+        if self.penalty:
+            self.penalty *= 0.5
 
     def observe_at_least(self, seconds: float, now: float) -> None:
         """A call ended after `seconds` without an answer: the latency is no less than that."""
@@ -184,7 +186,7 @@ class Load:
             self.seen_at = now
         else:
             self._lose(now)
-        self._failures = self.failures(now) + FAILURE
+        self.penalty = self.failures(now) + FAILURE
         self._failed_at = now
 
     def _lose(self, now: float) -> None:
@@ -199,9 +201,9 @@ class Load:
 
     def failures(self, now: float) -> float:
         """The fading penalty for failures, in calls."""
-        if not self._failures:
+        if not self.penalty:
             return 0.0
-        left = self._failures * exp((self._failed_at - now) / DECAY)
+        left = self.penalty * exp((self._failed_at - now) / DECAY)
         return left if left > 0.5 else 0.0  # less than half a call must not decide between idle nodes
 
     @property
@@ -217,7 +219,7 @@ class Load:
     def busyness(self, now: float) -> float:
         """The score of ``least_requests``: open calls, and failures in their measure, per weight."""
         calls = self.in_flight
-        return (calls + self.failures(now) if self._failures else calls) / self.weight
+        return (calls + self.failures(now) if self.penalty else calls) / self.weight
 
     def cost(self, now: float) -> float:
         """The score of ``peak_ewma``, in seconds: what one more call would have to wait, per weight."""
@@ -229,9 +231,9 @@ class Load:
             age = now - self.started / (calls - self.streams)
             if age > latency:
                 latency = age if self.latency else max(age, UNKNOWN)
-        elif not calls and not self._failures:
+        elif not calls and not self.penalty:
             return latency / self.weight
-        if self._failures and (failures := self.failures(now)):
+        if self.penalty and (failures := self.failures(now)):
             calls += failures
             latency = latency or UNKNOWN
         return latency * (calls + 1.0) / self.weight

@@ -12,7 +12,7 @@ from dataclasses import replace
 from math import inf
 
 from balancemw.call import Terms
-from balancemw.context import BOUND, time_left
+from balancemw.context import current_bound, time_left
 
 _LOOK = 0.005  # seconds between looks: names are looked up in a few milliseconds
 _SELDOM = 0.25  # part of the time that a call has waited which it waits till the next look: many may wait for long
@@ -21,7 +21,7 @@ _PATIENCE = 0.5  # part of its time that a call waits for its turn
 
 def _pauses(terms: Terms) -> Iterator[float]:
     """Seconds to wait, until nodes are known and have room, nobody looks for them, or the time is up."""
-    pool, left = terms.pool, time_left(BOUND.get())
+    pool, left = terms.pool, time_left(current_bound())
     discovery = pool.settings.discovery
     whole = min(terms.timeout, inf if left is None else left)
     now = terms.clock()

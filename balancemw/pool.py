@@ -14,6 +14,7 @@ from threading import Lock
 from balancemw.budget import WINDOW, Budget
 from balancemw.events import Events
 from balancemw.fault import Fault, Kind
+from balancemw.load import KEPT, KEPT_FOR
 from balancemw.node import Node
 from balancemw.orca import LoadReport
 from balancemw.peer import Peer
@@ -135,8 +136,21 @@ class Pool(Register):
         lock = self.lock
         lock.acquire()
         try:
-            peer.end(started)
-            peer.observe(now - started, now)
+            # `Load.end` and `Load.observe`, in place: the calls would be a tenth of what a balanced call costs.
+            left = peer.in_flight - 1
+            if left > peer.streams:
+                peer.in_flight = left
+                peer.started -= started
+            else:
+                peer.end(started)
+            seconds = now - started
+            if seconds < peer.latency and now - peer.seen_at < KEPT_FOR and not peer.penalty:
+                peer.spent += seconds
+                peer.squares += seconds * seconds
+                peer.latency = seconds + (peer.latency - seconds) * KEPT
+                peer.seen_at = now
+            else:
+                peer.observe(seconds, now)
             record = peer.record
             if now >= record.edge:
                 record.roll(now)

@@ -7,32 +7,54 @@ earliest end in that set, looks through it when it fires. The rules of cancellin
 
 import asyncio
 import threading
-from collections.abc import Callable
+from asyncio import current_task, get_running_loop
 from math import inf
 from typing import Any
 
-Clock = Callable[[], float]
+from balancemw.context import Bound, Clock
 
 
-class Watch:
-    """One attempt of one task, to be cancelled at `until`."""
+class Watch(Bound):
+    """A bound of one task, which is cancelled at its end unless it has been told before that it is over."""
 
-    __slots__ = ("_cancelling", "_expired", "_open", "_task", "until")
+    __slots__ = ("_cancelling", "_expired", "_open", "_task")
 
-    def __init__(self, open: "set[Watch]", task: "asyncio.Task[Any]", until: float) -> None:
-        self.until = until
-        self._open = open
+    _open: "set[Watch]"
+    _task: "asyncio.Task[Any]"
+    _cancelling: int
+    _expired: bool
+
+    def watch(self) -> bool:
+        """Watch the current task from now on; returns whether there is one: not where something else than asyncio runs.
+
+        Whoever is watched must say `end`, however it ends.
+        """
+        try:
+            loop = get_running_loop()
+        except RuntimeError:
+            return False
+        task = current_task(loop)
+        if task is None:
+            return False
+        watches = _current.watches
+        if watches is None or watches.loop is not loop:
+            watches = _current.watches = _Watches(loop)
+        self._open = watches.open
         self._task = task
         self._cancelling = task.cancelling()
         self._expired = False
+        watches.open.add(self)
+        if self.until < watches.due:
+            watches.set_timer(self.until, self.clock)
+        return True
 
     def expire(self) -> None:
-        """Cancel the task: the attempt's time is up."""
+        """Cancel the task: the time is up."""
         self._expired = True
         self._task.cancel()
 
     def end(self, error: BaseException | None = None) -> bool:
-        """The attempt is over, with `error`; returns whether that error is nothing but this timeout."""
+        """It is over, with `error`; returns whether that error is nothing but this timeout."""
         self._open.discard(self)
         if not self._expired:
             return False
@@ -76,18 +98,5 @@ _current = _OfThread()
 
 def watch(until: float, clock: Clock) -> Watch | None:
     """Watch the current task until `until` on `clock`; None where no asyncio task is running."""
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:
-        return None
-    if task is None:
-        return None
-    watches = _current.watches
-    loop = task.get_loop()
-    if watches is None or watches.loop is not loop:
-        watches = _current.watches = _Watches(loop)
-    watch = Watch(watches.open, task, until)
-    watches.open.add(watch)
-    if until < watches.due:
-        watches.set_timer(until, clock)
-    return watch
+    watch = Watch(until, clock)
+    return watch if watch.watch() else None

@@ -7,7 +7,7 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from multidict import istr
 
 from balancemw import BalanceError, Balancer
-from balancemw.call import Try, leave
+from balancemw.call import first_try, leave
 from balancemw.context import BOUND
 from balancemw.exchange import IDEMPOTENT, Exchange, in_dialect, route_of, services
 from balancemw.notice import hear
@@ -72,7 +72,7 @@ class Balance:
             if (body and not is_short(body)) or destination.by_node or request.proxy is not None:
                 exchange = Exchange(destination, terms, key, route=route_of(url.raw_path))
                 return await Sending(handler, exchange, Address(request, url, destination)).send()
-            attempt = Try(terms, key)
+            attempt = first_try(terms, key)
             direct(request, url, destination, attempt)
             token = BOUND.set(attempt)
             timer = None if attempt.until == inf else watch(attempt.until, attempt.clock)

@@ -6,7 +6,7 @@ from typing import Any
 import anyio
 
 from balancemw import BalanceError, Balancer
-from balancemw.call import Terms, Try, leave
+from balancemw.call import Terms, first_try, leave
 from balancemw.context import BOUND
 from balancemw.exchange import IDEMPOTENT, Destination, in_dialect, services
 from balancemw.opening import wait_for_nodes, wait_for_nodes_async
@@ -66,7 +66,7 @@ class BalancedTransport(BaseTransport):
                     return self._hedge(Twofold(request, library, destination, terms, key))
             if not is_plain(request, library, destination):
                 return self._send(sending_of(request, library, destination, terms, key))
-            attempt = Try(terms, key)
+            attempt = first_try(terms, key)
             token = BOUND.set(attempt)
             try:
                 outgoing = first(request, library, destination, attempt)
@@ -162,7 +162,7 @@ class AsyncBalancedTransport(AsyncBaseTransport):
                     return await self._hedge(Twofold(request, library, destination, terms, key))
             if not is_plain(request, library, destination):
                 return await self._send(sending_of(request, library, destination, terms, key))
-            attempt = Try(terms, key)
+            attempt = first_try(terms, key)
             token = BOUND.set(attempt)
             timer = watched(attempt)
             try:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from random import Random
 
-from balancemw.call import Call, Terms, Try
+from balancemw.call import Call, Terms, Try, first_try
 from balancemw.context import BOUND, Bound
 from balancemw.errors import DeadlineExceeded, NoNodeAvailable
 from balancemw.events import Events
@@ -116,11 +116,11 @@ class Flight:
         office = self._office
         try:
             if office.timeout is None:
-                attempt = Try(self._terms, self._key)
+                attempt = first_try(self._terms, self._key)
             else:
                 token = BOUND.set(Bound(office.world.now + office.timeout, office.world.clock))
                 try:
-                    attempt = Try(self._terms, self._key)
+                    attempt = first_try(self._terms, self._key)
                 finally:
                     BOUND.reset(token)
         except NoNodeAvailable:

@@ -3,48 +3,95 @@
 Two random choices avoid the herd that runs to the one best node, and cost the same for any number of nodes.
 Source: M. Mitzenmacher, "The power of two choices in randomized load balancing" (2001); Finagle ``P2CPick``.
 The pair is drawn in random order, by one number, and the first wins a tie: equal peers are equally likely.
+
+Every call makes such a choice, so the scores of nodes at rest are worked out in place: to ask each node for its own,
+and to take the number apart, would make up half of the choice.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from random import Random
+from typing import Protocol
 
-from balancemw.load import Load
+from balancemw.load import IDLE, Load
 from balancemw.strategies import Picker
+
+_FEW = 8
+"""Nodes of which the pairs are kept: 56 for eight."""
+
+_SPARE = 24
+"""Bits of a number that is drawn beyond those of the greatest: no pair is likelier than another by more than 2**-24."""
 
 
 class LeastRequests:
     """Fewer calls in flight per weight; failures count as calls in flight until they fade."""
 
     def __init__(self, *, rng: Random) -> None:
-        self._random = rng.random
+        self._bits = rng.getrandbits
 
     def picker(self, available: Sequence[Load], everyone: Sequence[Load]) -> Picker:  # noqa: ARG002
-        return _better_of_two(available, Load.busyness, self._random)
+        if len(available) == 1:
+            return _only(available[0])
+        bits, pairs, count = self._bits, _pairs(available), len(available) * (len(available) - 1)
+        width = count.bit_length() + _SPARE
+
+        def pick(now: float, key: str | None) -> Load:  # noqa: ARG001
+            one, other = pairs[bits(width) % count]
+            if one.penalty or other.penalty:
+                return other if other.busyness(now) < one.busyness(now) else one
+            return other if other.in_flight / other.weight < one.in_flight / one.weight else one
+
+        return pick
 
 
 class PeakEwma:
     """Lower expected wait: peak latency × calls in flight per weight, corrected as `balancemw.load` tells."""
 
     def __init__(self, *, rng: Random) -> None:
-        self._random = rng.random
+        self._bits = rng.getrandbits
 
     def picker(self, available: Sequence[Load], everyone: Sequence[Load]) -> Picker:  # noqa: ARG002
-        return _better_of_two(available, Load.cost, self._random)
+        if len(available) == 1:
+            return _only(available[0])
+        bits, pairs, count = self._bits, _pairs(available), len(available) * (len(available) - 1)
+        width = count.bit_length() + _SPARE
+
+        def pick(now: float, key: str | None) -> Load:  # noqa: ARG001
+            one, other = pairs[bits(width) % count]
+            fresh = now - IDLE
+            resting = not (one.in_flight or one.penalty or one.seen_at < fresh)
+            cost = one.latency / one.weight if resting else one.cost(now)
+            if other.in_flight or other.penalty or other.seen_at < fresh:
+                return other if other.cost(now) < cost else one
+            return other if other.latency / other.weight < cost else one
+
+        return pick
 
 
-def _better_of_two(
-    available: Sequence[Load], score: Callable[[Load, float], float], random: Callable[[], float]
-) -> Picker:
-    count, others = len(available), len(available) - 1
-    if not others:
-        only = available[0]
-        return lambda _now, _key: only
-    pairs = count * others
+def _only(peer: Load) -> Picker:
+    return lambda _now, _key: peer
 
-    def pick(now: float, key: str | None) -> Load:  # noqa: ARG001
-        pair = int(random() * pairs)
-        i, j = pair // others, pair % others
-        one, other = available[i], available[j + (j >= i)]
-        return other if score(other, now) < score(one, now) else one
 
-    return pick
+class _Pairs(Protocol):
+    def __getitem__(self, number: int, /) -> tuple[Load, Load]: ...
+
+
+class _Drawn:
+    """All ordered pairs of many nodes, each made when it is asked for."""
+
+    __slots__ = ("_available", "_others")
+
+    def __init__(self, available: Sequence[Load]) -> None:
+        self._available = available
+        self._others = len(available) - 1
+
+    def __getitem__(self, number: int) -> tuple[Load, Load]:
+        others = self._others
+        i, j = number // others, number % others
+        available = self._available
+        return available[i], available[j + (j >= i)]
+
+
+def _pairs(available: Sequence[Load]) -> _Pairs:
+    drawn = _Drawn(available)
+    count = len(available)
+    return tuple(drawn[number] for number in range(count * (count - 1))) if count <= _FEW else drawn

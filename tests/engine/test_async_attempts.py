@@ -9,7 +9,7 @@ import pytest
 import tenacity
 
 from balancemw import DeadlineExceeded, RetryPolicy
-from balancemw.context import BOUND
+from balancemw.context import current_bound
 from tests.engine.clock import virtual_run
 from tests.engine.stage import Answer, Stage
 
@@ -21,7 +21,7 @@ def stage() -> Stage:
 
 def settled(stage: Stage) -> bool:
     """Whether nothing is left behind: no call open, no bound."""
-    return stage.in_flight() == 0 and BOUND.get() is None
+    return stage.in_flight() == 0 and current_bound() is None
 
 
 def test_async_for_tries_and_waits_alike(stage: Stage):

@@ -8,7 +8,7 @@ import pytest
 import tenacity
 
 from balancemw import RetryPolicy
-from balancemw.context import BOUND
+from balancemw.context import current_bound
 from tests.engine.stage import FAULTS, Answer, Stage, refused, reset, unavailable
 
 
@@ -19,7 +19,7 @@ def stage() -> Stage:
 
 def settled(stage: Stage) -> bool:
     """Whether nothing is left behind: no call open, no bound."""
-    return stage.in_flight() == 0 and BOUND.get() is None
+    return stage.in_flight() == 0 and current_bound() is None
 
 
 def loop(stage: Stage, **wishes: Any) -> None:

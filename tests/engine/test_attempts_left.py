@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from balancemw import Attempt, DeadlineExceeded, NoNodeAvailable, remaining
-from balancemw.context import BOUND
+from balancemw.context import current_bound
 from tests.engine.stage import Answer, Stage, reset, unavailable
 
 
@@ -17,7 +17,7 @@ def stage() -> Stage:
 
 def settled(stage: Stage) -> bool:
     """Whether nothing is left behind: no call open, no bound."""
-    return stage.in_flight() == 0 and BOUND.get() is None
+    return stage.in_flight() == 0 and current_bound() is None
 
 
 def loop(stage: Stage, **wishes: Any) -> None:

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from balancemw import BalanceError, DeadlineExceeded, Node, deadline, remaining
-from balancemw.context import BOUND, Bound, Request, enter_request
+from balancemw.context import BOUND, Bound, Request, current_bound, enter_request
 from tests.engine.clock import virtual_run
 from tests.engine.stage import Stage, refused
 
@@ -254,11 +254,11 @@ def test_the_inner_calls_end_of_time_is_not_the_outer_nodes_fault():
 def test_bounds_are_restored_after_success_failure_and_cancellation():
     stage = Stage(1)
     stage.call()
-    assert BOUND.get() is None
+    assert current_bound() is None
     stage.all(refused)
     stage.calls(1)
-    assert BOUND.get() is None
+    assert current_bound() is None
     for attempt in stage.service.attempts():
         with attempt:
             break
-    assert BOUND.get() is None
+    assert current_bound() is None

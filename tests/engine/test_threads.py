@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from balancemw import Balancer, Event, Node
-from balancemw.context import BOUND
+from balancemw.context import current_bound
 from tests.engine.clock import FakeClock
 from tests.engine.stage import FAULTS, Answer, Stage, refused
 
@@ -75,7 +75,7 @@ def caller(balancer: Balancer, calls: int, sent: list[str], seed: int) -> Callab
         for _ in range(calls):
             with suppress(Exception):
                 call()
-        assert BOUND.get() is None
+        assert current_bound() is None
 
     return job
 
