@@ -4,8 +4,7 @@ import asyncio
 import inspect
 import socket
 import time
-import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from ipaddress import ip_address
 from threading import Thread
@@ -229,18 +228,12 @@ class Loop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._lookups: dict[object, asyncio.Task[Any]] = {}
-        self._made: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
-
-    async def create_connection(self, *args: Any, **how: Any) -> Any:
-        """As the base class's."""
-        transport, protocol = await super().create_connection(*args, **how)
-        self._made.add(transport)
-        return transport, protocol
 
     def close(self) -> None:
-        """As the base class's. A TLS connection that still waits for its peer's goodbye would be left open."""
+        """As the base class's. Connections that are being made, or still wait for a goodbye, would be left open."""
         if not self.is_closed():
-            for transport in tuple(self._made):
+            transports: Mapping[int, asyncio.Transport] = vars(self)["_transports"]
+            for transport in tuple(transports.values()):
                 transport.abort()
             self.run_until_complete(asyncio.sleep(0))  # what is aborted is closed in the loop's next turn
         super().close()

@@ -1,6 +1,7 @@
 """The command ``balancemw``: what can be asked of it, and what it answers.
 
     balancemw check FILE     are these settings right, and can they work together?
+    balancemw status URL     what does a running app's balancer know of its nodes?
     balancemw demo           replicas die, hang and come back under load, and callers see nothing of it
     balancemw simulate       which strategy is the best for so many callers, replicas and troubles?
 
@@ -14,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from balancemw import status_command
 from balancemw.errors import SettingsError
 
 
@@ -40,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _describe_check(commands.add_parser("check", help="validate a settings file"))
+    status_command.describe(commands.add_parser("status", help="ask a running app for its nodes"))
     _describe_demo(commands.add_parser("demo", help="watch an app survive its replicas' failures"))
     _describe_simulate(commands.add_parser("simulate", help="compare strategies in a simulated scenario"))
     return parser

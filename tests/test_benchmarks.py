@@ -33,7 +33,10 @@ ROWS = {
     "clients": {"aiohttp", "httpx, sync", "httpx, async", "requests"},
     "forwarding": {"direct", "balancemw, ASGI", "balancemw, WSGI", "werkzeug's ProxyMiddleware"},
     "memory": {"peak_ewma", "consistent_hash"},
-    "sharing": {"sqlite", "redis", "memory", "sqlite, locked", "sqlite, deleted", "redis, cut"},
+    "sharing": {
+        *("memory", "sqlite", "sqlite, locked", "sqlite, deleted", "sqlite, prober killed", "sqlite, prober stopped"),
+        *("redis", "redis, restarted", "redis, cut for 0.9 s"),
+    },
     "availability": {"random", "round_robin", "weighted_random", "weighted_round_robin", "least_requests", "peak_ewma"},
     "steady": {"direct", "balancemw"},
 }

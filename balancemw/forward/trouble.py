@@ -37,7 +37,4 @@ def _kind(error: Exception) -> Kind:
     if isinstance(error, Nonsense):
         return Kind.PROTOCOL
     fault = classify(None, error)
-    kind = Kind.APPLICATION if fault is None else fault.kind
-    if kind is Kind.APPLICATION and isinstance(error, ConnectionError):  # a client adapter's own, of the last try
-        return Kind.RESET
-    return kind
+    return Kind.APPLICATION if fault is None else fault.kind

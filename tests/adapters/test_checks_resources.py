@@ -4,12 +4,14 @@ import asyncio
 import gc
 import resource
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import trustme
 
 from balancemw import Node
 from balancemw.checks import Check, Loop, NotMade, open_session
@@ -163,3 +165,48 @@ def test_having_no_threads_left_says_nothing_of_the_node(kind: str, monkeypatch:
 
     with asyncio.Runner(loop_factory=Loop) as runner:
         runner.run(run())
+
+
+# -- connections
+
+
+def test_a_connection_that_is_given_up_as_it_is_made_is_not_left_open():
+    authority, sockets = trustme.CA(), list[Any]()
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    authority.configure_trust(client)
+
+    class GivesUp(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            sockets.append(transport.get_extra_info("socket"))
+            attempts[0].cancel()  # the handshake is done, and the other side is in no hurry to say goodbye
+
+    attempts: list[asyncio.Task[Any]] = []
+
+    async def run(port: int) -> None:
+        loop = asyncio.get_running_loop()
+        attempts.append(loop.create_task(loop.create_connection(GivesUp, "127.0.0.1", port, ssl=client)))
+        await asyncio.wait(attempts)
+        assert attempts[0].cancelled()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with server.wrap_socket(connection, server_side=True):
+                go_on.wait(10)
+
+        go_on, thread = threading.Event(), threading.Thread(target=serve)
+        thread.start()
+        with asyncio.Runner(loop_factory=Loop) as runner:
+            runner.run(run(listening.getsockname()[1]))
+        go_on.set()
+        thread.join()
+    assert [each.fileno() for each in sockets] == [-1]
+
+
+def test_a_loop_may_be_closed_twice():
+    loop = Loop()
+    loop.close()
+    loop.close()
+    assert loop.is_closed()

@@ -48,6 +48,23 @@ def test_the_sample_is_understood():
     }
 
 
+def test_an_old_server_tells_less():
+    document = sample()[:2]
+    for entry in document:
+        for part, names in (
+            ("Node", ("Datacenter", "Meta")),
+            ("Service", ("Weights", "Meta", "TaggedAddresses", "Proxy")),
+        ):
+            for name in names:
+                del entry[part][name]
+        for check in entry["Checks"]:
+            for name in ("ServiceTags", "Type", "Interval", "Timeout", "ExposedPort", "Definition"):
+                del check[name]
+    found = read(document)
+    assert {url: (each.node.weight, each.kind) for url, each in found.items()} == {A: (1, ""), B: (1, "")}
+    assert found[A].node.metadata == {"id": "shop-1", "node": "node-a"}
+
+
 def test_weights_that_are_odd():
     (first, *_, warned, _, _, _) = document = sample()
     del first["Service"]["Weights"]

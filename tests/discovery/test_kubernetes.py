@@ -45,6 +45,17 @@ def test_nodes_have_their_zone_and_know_their_pod():
     assert nodes[TWO].metadata == {"a": 1, "pod": "shop-2", "node": "worker-b"}
 
 
+def test_an_old_server_tells_less():
+    document = listed()
+    for each in document["items"]:
+        each["metadata"] = {name: each["metadata"][name] for name in ("name", "resourceVersion")}
+        for endpoint in each["endpoints"]:
+            del endpoint["conditions"]["serving"], endpoint["conditions"]["terminating"], endpoint["nodeName"]
+        for port in each["ports"]:
+            port.pop("appProtocol", None)
+    assert claims(slices(document)) == {ONE: "", TWO: "", FOUR: ""}
+
+
 def test_without_a_zone_it_is_that_of_the_settings():
     document = listed()
     for each in document["items"]:

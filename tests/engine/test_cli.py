@@ -100,7 +100,7 @@ def test_what_cannot_be_encoded_is_no_reason_to_fail(file: Path, monkeypatch: py
     assert 'services."\\xe4": the name must be usable' in done.stdout
 
 
-@pytest.mark.parametrize("arguments", [(), ("chekc",), ("check", "a", "b"), ("demo", "--app", "tornado")])
+@pytest.mark.parametrize("arguments", [(), ("chekc",), ("check", "a", "b"), ("status",), ("demo", "--app", "tornado")])
 def test_what_is_not_understood(arguments: tuple[str, ...]):
     done = run(*arguments)
     assert done.returncode == 2
@@ -108,8 +108,10 @@ def test_what_is_not_understood(arguments: tuple[str, ...]):
 
 
 def test_help():
-    whole, check, demo = (run(*arguments) for arguments in [["--help"], ["check", "--help"], ["demo", "--help"]])
-    assert whole.returncode == check.returncode == demo.returncode == 0
+    commands = ([], ["check"], ["status"], ["demo"])
+    whole, check, status, demo = (run(*arguments, "--help") for arguments in commands)
+    assert whole.returncode == check.returncode == status.returncode == demo.returncode == 0
+    assert "BALANCEMW_TOKEN" in status.stdout
     assert "check" in whole.stdout
     assert "demo" in whole.stdout
     assert "FILE" in check.stdout

@@ -75,6 +75,10 @@ class Answer:
         lines = [f"HTTP/1.1 {status}", *headers, f"Content-Length: {len(body)}", "", ""]
         await self.raw("\r\n".join(lines).encode("latin-1") + body)
 
+    def end(self) -> None:
+        """Send no more."""
+        self._writer.write_eof()
+
     def reset(self) -> None:
         connection: socket.socket = self._writer.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -158,9 +162,10 @@ async def busy(request: Request, answer: Answer) -> None:
 
 
 async def early(request: Request, answer: Answer) -> None:
-    """An answer before the body was read."""
+    """An answer before the body was read; what is still sent is read, as else a reset would take the answer away."""
     await answer.whole(b"too large", "413 Content Too Large", "Connection: close")
-    raise ConnectionError
+    answer.end()
+    await request.closed()
 
 
 async def status(request: Request, answer: Answer) -> None:
