@@ -12,9 +12,10 @@ To compare, something must be known of the other zones. As long as all is well o
 when calls of the own zone begin to take much longer than they used to, or to fail, a few more do.
 """
 
-from collections.abc import Callable, Iterable
-from math import exp, log2
+from collections.abc import Callable, Sequence
+from math import expm1, inf, log2
 
+from balancemw.pace import Pace
 from balancemw.peer import Peer
 
 OVERPROVISIONED = 1.4
@@ -30,53 +31,24 @@ MATTERS = 0.010
 FAILS = 0.1
 """By how much more the share of failed calls must be."""
 
+SILENT = 1.0
+"""Seconds without any answer, while calls wait for one, after which a zone does not answer; see `silence.LEAST`."""
+
 MOST = 0.95
 """Share of the calls that leave at most while the own zone has good nodes: the rest sees when it is well again."""
 
 _PAUSE, _PER_NODE = 0.2, 0.001  # seconds between two looks, or so many for each node
-_MEMORY = 3.0  # seconds in which what was seen loses all but 1/e of its say
-_USUAL = 60.0  # likewise of what the own zone usually takes; a fall is believed six times as fast
-_ENOUGH, _FEW = 10.0, 5.0  # calls of late that say something of the own zone, and of the others when some must go there
-_ANY = 0.3  # part of a call of late: there was one within four seconds
-_UP, _FAILING_UP, _DOWN = 0.2, 0.5, 0.1  # change of the share per second: per doubling of the time, for failures, back
+_ENOUGH, _FEW, _ANY = 10.0, 5.0, 0.3  # calls of late: of the own zone; of the others, to go by them; to have seen one
+_TIMES_USUAL = 10.0  # of what its calls usually take that a silent zone must have been silent
+
+# Change of the share per second: per doubling of the time, but no more in the time that an answer takes than can be
+# seen by then, unless that is very long; where calls fail; where none is answered; back.
+_UP, _PER_ANSWER, _ANYWAY, _UP_FAILING, _UP_SILENT, _DOWN = 0.1, 0.1, 0.2, 0.5, 2.0, 0.1
+
 _LEAST, _PROBED = 0.05, 0.25  # share that leaves to find out about the others: at first, and at most
-_LOOK, _CALLS = 10.0, 1000  # one call in so many seconds, and in so many calls, looks how the others are
-_TELL, _QUIET = 0.1, 10.0  # the share from which on it is told, and seconds without any after which it is over
-
-
-class _Side:
-    """What the calls of one side, our zone or the others, took of late.
-
-    Attributes:
-        calls: calls that count; those of the past fade, those that wait for an answer do not.
-        failed: those of them that failed.
-        mean: seconds that one took, or has waited so far; 0.0: nothing is known.
-    """
-
-    def __init__(self) -> None:
-        self._seen: dict[Peer, tuple[int, float, int]] = {}
-        self._answers = self._spent = 0.0
-        self.calls = self.failed = self.mean = 0.0
-
-    def read(self, peers: Iterable[Peer], now: float, left: float) -> int:
-        """Count what happened since the last time, and let `left` of what was before; returns the new answers."""
-        seen = {peer: (peer.answers, peer.spent, peer.record.failed) for peer in peers}
-        answers, spent, failed, waiting, waited = 0, 0.0, 0, 0, 0.0
-        for peer, sums in seen.items():
-            before = self._seen.get(peer, sums)
-            answers += sums[0] - before[0]
-            spent += sums[1] - before[1]
-            failed += sums[2] - before[2]
-            waiting += peer.waiting
-            waited += peer.waiting * peer.age(now)
-        self._seen = seen
-        self._answers = self._answers * left + answers
-        self._spent = self._spent * left + spent
-        self.failed = self.failed * left + failed
-        self.calls = self._answers + self.failed + waiting
-        measured = self._answers + waiting
-        self.mean = (self._spent + waited) / measured if measured else 0.0
-        return answers
+_LOOK, _CALLS = 30.0, 1000  # one call in so many seconds, and in so many calls, looks how the others are
+_USUAL_UP, _USUAL_DOWN = 60.0, 10.0  # seconds in which what calls usually take follows what they take
+_TELL, _QUIET = 0.1, 30.0  # the share from which on it is told, and seconds without any after which it is over
 
 
 class Spill:
@@ -87,25 +59,22 @@ class Spill:
 
     Attributes:
         share: of the calls that leave, 0..1.
-        away: whether the next call may have to leave; False is quick to ask.
+        away: whether the next call may have to leave; quick to ask.
         due: when to look again.
     """
 
     def __init__(self, zone: str) -> None:
         self.share = 0.0
         self.away = False
-        self.due = float("-inf")
+        self.due = self._last = -inf
         self._zone = zone
-        self._near, self._far = _Side(), _Side()
-        self._missing = self._loaded = (
-            0.0  # share that leaves since nodes are missing; of the rest: since they are slow
-        )
+        self._near, self._far = Pace(), Pace()
+        self._missing = 0.0  # share that leaves because nodes are missing
+        self._loaded = 0.0  # share of the rest that leaves because those that are there are slow
         self._usual = 0.0  # seconds that calls in the own zone take while all is well
-        self._last: float | None = None
         self._looked_at, self._since_look, self._looking = 0.0, 0, False
-        self._why = self._counted = ""
-        self._told = False
-        self._told_at = self._quiet_since = float("-inf")
+        self._counted = self._judged = ""  # why, in words
+        self._told, self._quiet_since = False, -inf
 
     def leaves(self, random: Callable[[], float]) -> bool:
         """Whether this call leaves the zone. Takes no lock: that one more or none goes to look does no harm."""
@@ -115,22 +84,23 @@ class Spill:
         return random() < self.share
 
     def count(self, near: tuple[float, float], far: tuple[float, float], counted: str) -> None:
-        """Nodes went or came. Of our zone, and of the others: the weight that can be used, and all there is."""
+        """Nodes went or came. Of our zone and of the others: the weight that can be used, and all there is.
+
+        `counted`: the same of our zone, in words.
+        """
         ours, theirs = (min(1.0, OVERPROVISIONED * good / whole) if whole else 0.0 for good, whole in (near, far))
-        self._missing = max(0.0, 1.0 - ours) if ours + theirs >= 1.0 else theirs / (ours + theirs or 1.0)
+        self._missing = 1.0 - ours if ours + theirs >= 1.0 else theirs / (ours + theirs or 1.0)
         self._counted = counted
         self._settle()
 
-    def look(self, near: Iterable[Peer], far: Iterable[Peer], now: float) -> None:
+    def look(self, near: Sequence[Peer], far: Sequence[Peer], now: float) -> None:
         """Compare our zone's nodes, those that may be chosen, with the others'."""
-        near, far = tuple(near), tuple(far)
-        elapsed, self._last = 0.0 if self._last is None else now - self._last, now
-        self.due = now + max(_PAUSE, _PER_NODE * (len(near) + len(far)))
-        left = exp(-elapsed / _MEMORY)
-        self._since_look += self._near.read(near, now, left)
-        if self._far.read(far, now, left):
+        elapsed = now - self._last if self._last > -inf else 0.0
+        self._last, self.due = now, now + max(_PAUSE, _PER_NODE * (len(near) + len(far)))
+        self._since_look += self._near.read(near, now, elapsed)
+        if self._far.read(far, now, elapsed):
             self._looked_at, self._since_look = now, 0
-        change = self._change()
+        change = self._judge(now)
         self._loaded = min(MOST, max(0.0, self._loaded + change * min(elapsed, 1.0)))
         if change > 0.0:
             self._loaded = max(_LEAST, self._loaded)
@@ -143,36 +113,50 @@ class Spill:
         self.share = self._missing + (1.0 - self._missing) * self._loaded
         self.away = self._looking or self.share > 0.0
 
-    def _change(self) -> float:
+    def _judge(self, now: float) -> float:
         """By how much the share that is due to load changes, per second."""
         near, far = self._near, self._far
         if near.calls < _ENOUGH:
             return -_DOWN
-        slower = 0.0 < SLOWER * far.mean <= near.mean and near.mean - far.mean >= MATTERS
-        failing = near.failed / near.calls - (far.failed / far.calls if far.calls else 0.0)
         if far.calls < _FEW:
-            strange = near.mean >= SLOWER * self._usual + MATTERS and self._usual > 0.0
-            if strange or failing >= FAILS or (slower and far.calls >= _ANY):
-                self._why = (
-                    f"its calls take {_ms(near.mean)}" if failing < FAILS else f"{failing:.0%} of its calls fail"
-                )
-                return _LEAST if self._loaded < _PROBED else 0.0
+            return self._guess()
+        quiet = now - near.heard_at
+        if quiet >= max(SILENT, _TIMES_USUAL * self._usual) and far.heard_at > near.heard_at:
+            self._judged = f"none of its calls was answered for {quiet:.1f} s"
+            return _UP_SILENT
+        if near.failing >= far.failing + FAILS:
+            self._judged = f"{near.failing:.0%} of its calls fail, of the others' {far.failing:.0%}"
+            return _UP_FAILING
+        if self._slower(near, far):
+            if not near.exceeds(far.mean, far.variance, far.calls):
+                return -_DOWN / 2.0
+            self._judged = f"its calls take {_ms(near.mean)}, the others' {_ms(far.mean)}"
+            return min(_UP * log2(near.mean / far.mean), max(_PER_ANSWER / near.mean, _ANYWAY))
+        like = near.mean <= LIKE * SLOWER * far.mean or near.mean < far.mean + MATTERS / 2.0
+        return -_DOWN if like and near.failing < far.failing + FAILS / 2.0 else 0.0
+
+    @staticmethod
+    def _slower(near: Pace, far: Pace) -> bool:
+        return 0.0 < SLOWER * far.mean <= near.mean and near.mean >= far.mean + MATTERS
+
+    def _guess(self) -> float:
+        """As `_judge`, where too little is known of the others: whether to find out."""
+        near, far = self._near, self._far
+        strange = bool(self._usual) and near.mean >= SLOWER * self._usual + MATTERS and near.exceeds(self._usual)
+        seen = far.calls >= _ANY and self._slower(near, far)
+        if not strange and not seen and near.failing < FAILS:
             return -_DOWN
-        if failing >= FAILS:
-            self._why = f"{near.failed / near.calls:.0%} of its calls fail, of the others' {far.failed / far.calls:.0%}"
-            return _FAILING_UP
-        if slower:
-            self._why = f"its calls take {_ms(near.mean)}, the others' {_ms(far.mean)}"
-            return min(1.0, _UP * log2(near.mean / far.mean))
-        like = not far.mean or near.mean <= LIKE * SLOWER * far.mean or near.mean - far.mean < MATTERS / 2.0
-        return -_DOWN if like and failing < FAILS / 2.0 else 0.0
+        failing = near.failing >= FAILS
+        self._judged = f"{near.failing:.0%} of its calls fail" if failing else f"its calls take {_ms(near.mean)}"
+        if self._loaded >= _PROBED:
+            return 0.0
+        return max(_LEAST, _UP * log2(near.mean / self._usual)) if strange else _LEAST
 
     def _learn(self, elapsed: float) -> None:
         near = self._near
         if near.calls >= _ENOUGH and near.mean:
-            pace = _USUAL if near.mean > self._usual else _USUAL / 6.0
-            part = 1.0 - exp(-elapsed / pace) if self._usual else 1.0
-            self._usual += (near.mean - self._usual) * part
+            pace = _USUAL_UP if near.mean > self._usual else _USUAL_DOWN
+            self._usual += (near.mean - self._usual) * (-expm1(-elapsed / pace) if self._usual else 1.0)
 
     def news(self, now: float) -> tuple[str, str] | None:
         """What has to be told, if anything, as (event, reason): once that calls leave, and once that it is over."""
@@ -180,7 +164,7 @@ class Spill:
             self._quiet_since = now
         if not self._told and self.share >= _TELL:
             self._told = True
-            why = self._counted if self._missing >= self._loaded else self._why
+            why = self._counted if self._missing >= self._loaded else self._judged
             return "zone_spill", f"{self.share:.0%} of the calls leave zone {self._zone!r}: {why}"
         if self._told and now >= self._quiet_since + _QUIET:
             self._told = False

@@ -4,16 +4,22 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import fields
 from math import ceil
+from random import Random
 
+from balancemw.errors import did_you_mean
 from balancemw.settings.admin import LEAST_TOKEN, AdminSettings
 from balancemw.settings.alerts import AlertSettings
 from balancemw.settings.document import Settings
 from balancemw.settings.models import EjectionSettings, RouteSettings, ServiceSettings, SlowStartSettings
 from balancemw.settings.sources import DnsSettings, KubernetesSettings
 from balancemw.settings.words import key_text
+from balancemw.strategies import resolve
 
 Piece = tuple[str, str]
 """A key below the service or route, and what is to be said of it."""
+
+LEAST_SUBSET = 3
+"""Nodes below which it cannot be said which of them is the odd one."""
 
 _MUCH = 16 * 1024 * 1024
 """A key, below the service if it is about one, and what is to be said of it."""
@@ -26,7 +32,18 @@ def advice(settings: Settings) -> list[str]:
     of_services = [
         f"{key_text(('services', name))}.{key}: {text}"
         for name, service in settings.services.items()
-        for topic in (_nodes, _discovery, _strategy, _times, _retry, _ejection, _keep, _probe, _probe_answers)
+        for topic in (
+            _nodes,
+            _discovery,
+            _strategy,
+            _preferred,
+            _times,
+            _retry,
+            _ejection,
+            _keep,
+            _probe,
+            _probe_answers,
+        )
         for key, text in topic(service)
     ]
     of_routes = [
@@ -73,6 +90,28 @@ def _strategy(service: ServiceSettings) -> Iterator[Piece]:
         yield "strategy.balance_factor", "has no effect with one node: there is no other for its keys to go on to"
     if name == "consistent_hash" and service.slow_start != SlowStartSettings():
         yield "slow_start", "has no effect with 'consistent_hash', where a key belongs to its node from the start"
+
+
+def _preferred(service: ServiceSettings) -> Iterator[Piece]:
+    zone, subset, name = service.zone, service.subset, service.strategy.name
+    if (zone or subset) and getattr(resolve(name, service.strategy.options)(Random(0)), "sticky", False):
+        for key in ("zone",) * bool(zone) + ("subset",) * bool(subset):
+            yield key, f"has no effect with {name!r}, where a call's key alone decides which node it belongs to"
+        return
+    zones = sorted({node.zone for node in service.nodes if node.zone})
+    known = bool(service.nodes) and service.discovery is None
+    if zone and known and zone not in zones:
+        there = f"theirs: {', '.join(map(repr, zones))}" if zones else "none has a zone"
+        yield "zone", f"no node is of zone {zone!r}{did_you_mean(zone, zones)} ({there}): none is preferred"
+    if subset and subset < LEAST_SUBSET:
+        yield (
+            "subset",
+            f"{subset} is few: load gets uneven, and nobody can tell which node is slow; 10 is a good number",
+        )
+    if subset and known:
+        sides = Counter((node.priority, bool(zone) and node.zone == zone) for node in service.nodes)
+        if max(sides.values()) <= subset:
+            yield "subset", f"{subset} has no effect: there are no more nodes than that to choose from"
 
 
 def _times(service: ServiceSettings) -> Iterator[Piece]:

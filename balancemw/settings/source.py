@@ -11,7 +11,7 @@ from balancemw.settings.words import one_line
 VARIABLE = "BALANCEMW_SETTINGS"
 
 # Where null means "none"; TOML has no null, so the word stands for it there.
-NULLABLE = ("timeout", "attempt_timeout", "probe", "discovery")
+NULLABLE = ("timeout", "attempt_timeout", "probe", "discovery", "hedge", "subset")
 
 
 def from_environment() -> dict[str, Any]:

@@ -68,6 +68,7 @@ def test_defaults_of_a_service():
         "slow": 2.0,
     }
     assert dataclasses.asdict(found.slow_start) == {"window": 10, "min_weight": 0.1}
+    assert (found.zone, found.subset) == ("", None)
 
 
 def test_defaults_of_inbound():
@@ -147,6 +148,8 @@ def test_every_key_is_taken():
                         "down_interval": 3,
                     },
                     "slow_start": {"window": 0, "min_weight": 1},
+                    "zone": "z",
+                    "subset": 1,
                 }
             },
             "inbound": {"deadline_headers": ("X-Left",), "timeout": 3, "chain_stop": False, "report_load": False},
@@ -183,6 +186,7 @@ def test_every_key_is_taken():
         down_interval=3,
     )
     assert found.slow_start == SlowStartSettings(window=0, min_weight=1)
+    assert (found.zone, found.subset) == ("z", 1)
     inbound = InboundSettings(deadline_headers=("x-left",), timeout=3, chain_stop=False, report_load=False)
     assert settings.inbound == inbound
 

@@ -7,6 +7,7 @@ import pytest
 from balancemw.settings import Settings, advice
 
 TWO = ["http://a:1", "http://b:1"]
+ZONED = [{"url": f"http://n{i}", "zone": zone} for i, zone in enumerate("aaabbbc")]
 
 
 def advised(own: dict[str, Any]) -> list[str]:
@@ -39,6 +40,10 @@ def advised(own: dict[str, Any]) -> list[str]:
         {"strategy": "prequal", "nodes": [TWO[0], {"url": "http://c", "weight": 2}]},
         {"strategy": "load_weighted"},
         {"strategy": "random", "slow_start": {"window": 1}},
+        {"zone": "a", "nodes": ZONED},
+        {"zone": "a", "nodes": [], "discovery": {"kind": "dns", "name": "pay.internal"}},
+        {"subset": 3, "nodes": ZONED},
+        {"subset": 10, "discovery": {"kind": "dns", "name": "pay.internal"}},
     ],
 )
 def test_nothing_to_say(own: dict[str, Any]):
@@ -72,6 +77,28 @@ def test_nothing_to_say(own: dict[str, Any]):
         (
             {"strategy": "consistent_hash", "slow_start": {"window": 5}},
             "slow_start: has no effect with 'consistent_hash', where a key belongs to its node from the start",
+        ),
+        ({"zone": "a"}, "zone: no node is of zone 'a' (none has a zone): none is preferred"),
+        (
+            {"zone": "eu-1a", "nodes": [{"url": "http://a", "zone": "eu-la"}, {"url": "http://b", "zone": "x"}]},
+            "zone: no node is of zone 'eu-1a'; did you mean 'eu-la'? (theirs: 'eu-la', 'x'): none is preferred",
+        ),
+        (
+            {"zone": "a", "nodes": ZONED, "strategy": "consistent_hash"},
+            "zone: has no effect with 'consistent_hash', where a call's key alone decides which node it belongs to",
+        ),
+        (
+            {"subset": 3, "nodes": ZONED, "strategy": "consistent_hash"},
+            "subset: has no effect with 'consistent_hash', where a call's key alone decides which node it belongs to",
+        ),
+        (
+            {"subset": 2, "nodes": ZONED},
+            "subset: 2 is few: load gets uneven, and nobody can tell which node is slow; 10 is a good number",
+        ),
+        ({"subset": 7, "nodes": ZONED}, "subset: 7 has no effect: there are no more nodes than that to choose from"),
+        (
+            {"subset": 4, "zone": "a", "nodes": ZONED},
+            "subset: 4 has no effect: there are no more nodes than that to choose from",
         ),
         (
             {"timeout": None, "attempt_timeout": None},

@@ -121,6 +121,8 @@ COMMON = {
         },
     ),
     "slow_start": st.fixed_dictionaries({}, optional={"window": st.floats(0, 9), "min_weight": positive(1)}),
+    "zone": st.text(st.characters(codec="utf-8")),
+    "subset": st.none() | COUNT,
 }
 VALID = st.fixed_dictionaries(
     {

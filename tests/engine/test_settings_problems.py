@@ -107,7 +107,8 @@ class TestUnknownKeys:
             ({"attempts": 3}, "attempts: unknown key; did you mean 'retry.attempts'?"),
             ({"TIMEOUT": 3}, "TIMEOUT: unknown key; did you mean 'timeout'?"),
             ({"hedge": None}, "hedge: not supported by this version"),
-            ({"zone": "a"}, "zone: not supported by this version"),
+            ({"zon": "a"}, "zon: unknown key; did you mean 'zone'?"),
+            ({"subsets": 5}, "subsets: unknown key; did you mean 'subset'?"),
             ({"host_header": "nod"}, "host_header: expected \"service\" or \"node\", got 'nod'; did you mean 'node'?"),
             ({"a.b": 1}, '"a.b": unknown key'),
             ({"": 1}, '"": unknown key'),
@@ -233,10 +234,10 @@ class TestInbound:
 class TestDefaults:
     def test_a_problem_is_told_once_for_all_services(self):
         services = {name: {"nodes": []} for name in "abc"}
-        assert problems({"services": services, "defaults": {"retry": {"attempts": 0, "x": 1}, "zone": "a"}}) == [
+        assert problems({"services": services, "defaults": {"retry": {"attempts": 0, "x": 1}, "hedge": None}}) == [
             "defaults.retry.attempts: must be at least 1, got 0",
             "defaults.retry.x: unknown key",
-            "defaults.zone: not supported by this version",
+            "defaults.hedge: not supported by this version",
         ]
 
     @pytest.mark.parametrize("services", [{}, {"a": {"nodes": [], "retry": {"attempts": 1}}}])

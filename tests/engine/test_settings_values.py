@@ -77,6 +77,10 @@ class TestValues:
     def test_counts_begin_at_one(self, key: str):
         assert of_service(nested(key, 0)) == [f"{key}: must be at least 1, got 0"]
 
+    @pytest.mark.parametrize(("value", "got"), [(0, "at least 1, got 0"), (-5, "at least 1, got -5")])
+    def test_a_subset_has_a_node_at_least(self, value: int, got: str):
+        assert of_service({"subset": value}) == [f"subset: must be {got}"]
+
     @pytest.mark.parametrize("key", [*COUNTS, "ejection.consecutive"])
     @pytest.mark.parametrize(
         ("value", "got"),
