@@ -21,6 +21,9 @@ Piece = tuple[str, str]
 LEAST_SUBSET = 3
 """Nodes below which it cannot be said which of them is the odd one."""
 
+_ROOM = 1.5
+"""How often more hedges may be due than are allowed, before that is worth a word."""
+
 _MUCH = 16 * 1024 * 1024
 """A key, below the service if it is about one, and what is to be said of it."""
 
@@ -39,6 +42,7 @@ def advice(settings: Settings) -> list[str]:
             _preferred,
             _times,
             _retry,
+            _hedge,
             _ejection,
             _keep,
             _probe,
@@ -148,6 +152,26 @@ def _retry(service: ServiceSettings) -> Iterator[Piece]:
     good = sorted(status for status in retry.statuses if status < 400)
     if good:
         yield "retry.statuses", f"{', '.join(map(str, good))}: no error, yet a call so answered counts as failed"
+
+
+def _hedge(service: ServiceSettings) -> Iterator[Piece]:
+    hedge, retry = service.hedge, service.retry
+    if hedge is None:
+        return
+    if retry.attempts == 1:
+        yield "hedge", "has no effect with retry.attempts = 1: a hedge is a second try"
+    elif retry.budget == retry.budget_floor == 0:
+        yield "hedge", "has no effect with retry.budget and retry.budget_floor 0, out of which hedges are paid"
+    elif len(service.nodes) == 1 and service.discovery is None:
+        yield "hedge", "has no effect with a single node: a hedge goes to another"
+    elif service.strategy.name == "consistent_hash":
+        yield "hedge", "a hedge goes to a node that the call's key does not belong to"
+    one, share = service.attempt_timeout, hedge.percentile
+    if share is not None and 1.0 - share > _ROOM * hedge.max_extra:
+        text = f"{hedge.delay!r} asks for a hedge with {1.0 - share:.3g} of the calls"
+        yield "hedge.delay", f"{text}, and max_extra allows {hedge.max_extra:g}: most that are due are not sent"
+    if one is not None and isinstance(hedge.delay, float) and hedge.delay >= one:
+        yield "hedge.delay", f"{hedge.delay:g} s is not below attempt_timeout ({one:g} s), which ends the try first"
 
 
 def _ejection(service: ServiceSettings) -> Iterator[Piece]:

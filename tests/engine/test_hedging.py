@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from balancemw.budget import Budget
 from balancemw.hedging import LEAST_DELAY, Hedging
 from balancemw.latencies import Latencies
-from balancemw.settings import HedgeSettings
+from balancemw.settings import HedgeSettings, Settings
 
 
 def latencies(share: float, seen: list[float], now: float = 0.0) -> Latencies:
@@ -152,3 +152,32 @@ class TestHedging:
             hedging.enter()
         assert [hedging.afford(budget, 0.0) for _ in range(8)] == [True] * 5 + [False] * 3
         assert budget.spent() == hedging.hedges == 5
+
+
+class TestSettings:
+    @staticmethod
+    def hedge(own: object, defaults: object = None) -> HedgeSettings | None:
+        service = {"nodes": ["http://a:1"], **({} if own is ... else {"hedge": own})}
+        below = {} if defaults is None else {"defaults": {"hedge": defaults}}
+        return Settings.load({"services": {"s": service}, **below}).services["s"].hedge
+
+    def test_there_is_none_unless_it_is_asked_for(self):
+        assert self.hedge(...) is self.hedge(None) is self.hedge(False) is None
+
+    def test_it_can_be_asked_for_shortly(self):
+        assert self.hedge(True) == self.hedge({}) == HedgeSettings(delay="p95", max_extra=0.05)
+
+    @pytest.mark.parametrize(
+        ("delay", "share"), [("p50", 0.5), ("p95", 0.95), ("p99.9", 0.999), (1, None), (0.2, None)]
+    )
+    def test_a_percentile_or_seconds(self, delay: object, share: float | None):
+        found = self.hedge({"delay": delay})
+        assert found is not None
+        assert found.delay == delay
+        assert found.percentile == (None if share is None else pytest.approx(share))
+
+    def test_defaults_lie_below_it_key_by_key(self):
+        assert self.hedge({"delay": 0.1}, {"max_extra": 0.02}) == HedgeSettings(delay=0.1, max_extra=0.02)
+        assert self.hedge({"delay": 0.1}, True) == HedgeSettings(delay=0.1)
+        assert self.hedge(..., {"delay": "p99"}) == HedgeSettings(delay="p99")
+        assert self.hedge(None, {"delay": "p99"}) is None

@@ -23,9 +23,11 @@ def test_there_are_none_until_they_are_needed_and_never_more_than_so_many():
     assert [threads.start(go.wait) for _ in range(5)] == [True, True, True, False, False]
     assert threads.count == 3
     go.set()
-    wait_for(lambda: threads.start(lambda: None))
+    wait_for(lambda: len(threads._idle) == 3)
+    assert threads.start(lambda: None)
+    wait_for(lambda: len(threads._idle) == 3)
     threads.close()
-    wait_for(lambda: threads.count == 0)
+    assert threads.count == 0
 
 
 def test_some_can_be_spared_for_others():

@@ -44,6 +44,10 @@ def advised(own: dict[str, Any]) -> list[str]:
         {"zone": "a", "nodes": [], "discovery": {"kind": "dns", "name": "pay.internal"}},
         {"subset": 3, "nodes": ZONED},
         {"subset": 10, "discovery": {"kind": "dns", "name": "pay.internal"}},
+        {"hedge": True},
+        {"hedge": {"delay": "p99", "max_extra": 0.01}},
+        {"hedge": {"delay": "p95", "max_extra": 0.04}},
+        {"hedge": {"delay": 0.05}},
     ],
 )
 def test_nothing_to_say(own: dict[str, Any]):
@@ -120,6 +124,27 @@ def test_nothing_to_say(own: dict[str, Any]):
             "retry.budget: this and budget_floor are 0: nothing is ever retried, for all 3 attempts",
         ),
         (
+            {"hedge": {}, "retry": {"attempts": 1}},
+            "hedge: has no effect with retry.attempts = 1: a hedge is a second try",
+        ),
+        (
+            {"hedge": {}, "nodes": TWO[:1]},
+            "hedge: has no effect with a single node: a hedge goes to another",
+        ),
+        (
+            {"hedge": {}, "strategy": "consistent_hash"},
+            "hedge: a hedge goes to a node that the call's key does not belong to",
+        ),
+        (
+            {"hedge": {"delay": "p50"}},
+            "hedge.delay: 'p50' asks for a hedge with 0.5 of the calls, and max_extra allows 0.05: most that are "
+            "due are not sent",
+        ),
+        (
+            {"hedge": {"delay": 10}},
+            "hedge.delay: 10 s is not below attempt_timeout (10 s), which ends the try first",
+        ),
+        (
             {"retry": {"statuses": [502]}},
             "retry.statuses: 503 is not among them: a node that is going down or overloaded says just that",
         ),
@@ -162,6 +187,13 @@ def test_nothing_to_say(own: dict[str, Any]):
 )
 def test_one_thing_to_say(own: dict[str, Any], line: str):
     assert advised(own) == [line]
+
+
+def test_hedges_without_a_budget():
+    assert advised({"hedge": {}, "retry": {"budget": 0, "budget_floor": 0}}) == [
+        "retry.budget: this and budget_floor are 0: nothing is ever retried, for all 3 attempts",
+        "hedge: has no effect with retry.budget and retry.budget_floor 0, out of which hedges are paid",
+    ]
 
 
 def test_names_are_quoted_as_in_problems():

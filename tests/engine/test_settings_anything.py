@@ -11,7 +11,7 @@ from balancemw.errors import SettingsError
 from balancemw.settings import Settings, advice
 from balancemw.settings.report import KNOWN
 
-KEYS = st.sampled_from([key for keys in KNOWN.values() for key in keys] + ["hedge", "name", "call", "a.b", "inventory"])
+KEYS = st.sampled_from([key for keys in KNOWN.values() for key in keys] + ["name", "call", "a.b", "inventory"])
 SCALARS = st.one_of(
     st.none(),
     st.booleans(),

@@ -106,7 +106,7 @@ class TestUnknownKeys:
             ({"stratgy": "random"}, "stratgy: unknown key; did you mean 'strategy'?"),
             ({"attempts": 3}, "attempts: unknown key; did you mean 'retry.attempts'?"),
             ({"TIMEOUT": 3}, "TIMEOUT: unknown key; did you mean 'timeout'?"),
-            ({"hedge": None}, "hedge: not supported by this version"),
+            ({"hedge": {"dely": "p95"}}, "hedge.dely: unknown key; did you mean 'delay'?"),
             ({"zon": "a"}, "zon: unknown key; did you mean 'zone'?"),
             ({"subsets": 5}, "subsets: unknown key; did you mean 'subset'?"),
             ({"host_header": "nod"}, "host_header: expected \"service\" or \"node\", got 'nod'; did you mean 'node'?"),

@@ -242,6 +242,27 @@ class TestNodes:
 
 class TestProbe:
     @pytest.mark.parametrize(
+        ("hedge", "text"),
+        [
+            ("p95", 'hedge: expected a mapping, true or false, got \'p95\'; write {"delay": "p95"}'),
+            (0.05, 'hedge: expected a mapping, true or false, got 0.05; write {"delay": "p95"}'),
+            ([], "hedge: expected a mapping, got a list"),
+            ({"delay": "95"}, "hedge.delay: expected a percentile like \"p95\" or seconds like 0.05, got '95'"),
+            ({"delay": "p100"}, "hedge.delay: expected a percentile like \"p95\" or seconds like 0.05, got 'p100'"),
+            ({"delay": "p0"}, "hedge.delay: expected a percentile like \"p95\" or seconds like 0.05, got 'p0'"),
+            ({"delay": True}, 'hedge.delay: expected a percentile like "p95" or seconds like 0.05, got True'),
+            ({"delay": None}, 'hedge.delay: expected a percentile like "p95" or seconds like 0.05, got None'),
+            ({"delay": 0}, "hedge.delay: must be a finite number and at least 0.001, got 0"),
+            ({"delay": float("nan")}, "hedge.delay: must be a finite number and at least 0.001, got nan"),
+            ({"max_extra": 0}, "hedge.max_extra: must be above 0, got 0"),
+            ({"max_extra": 5}, "hedge.max_extra: must be at most 1, got 5"),
+            ({"extra": 1}, "hedge.extra: unknown key; did you mean 'max_extra'?"),
+        ],
+    )
+    def test_hedging(self, hedge: object, text: str):
+        assert of_service({"hedge": hedge}) == [text]
+
+    @pytest.mark.parametrize(
         ("probe", "text"),
         [
             ("tcp", 'probe: expected a mapping, true or false, got \'tcp\'; write {"kind": "tcp"}'),
