@@ -96,6 +96,11 @@ class Race:
         self._call.give_back(attempt, self._call.judge(attempt, result, error) or fault, error, attempt.clock())
         return False
 
+    def alone(self, outcome: Outcome) -> Outcome:
+        """The first try has ended, and there can be no other."""
+        self.end(outcome)
+        return outcome
+
     @property
     def over(self) -> bool:
         """Whether nobody waits for an answer any more."""

@@ -43,7 +43,7 @@ async def race_async(race: Race, send: SendAsync, discard: DiscardAsync) -> Outc
     delay = race.due_in()
     task = None if delay is None else _current_task()
     if delay is None or task is None:
-        return await attempt_async(race.first, send)
+        return race.alone(await attempt_async(race.first, send))
     rival = _Rival(race, send, discard, task)
     timer = task.get_loop().call_later(delay, rival.begin)
     first = await attempt_async(race.first, send)
@@ -182,11 +182,9 @@ def race_sync(race: Race, send: Send, discard: Discard, threads: Threads | None)
         BaseException: the caller is to end; then there is nothing to give back.
     """
     delay = race.due_in()
-    if delay is None or threads is None:
-        return attempt_sync(race.first, send)
     finish = _Finish(race, send, discard)
-    if not threads.start(finish.job(race.first), spare=SPARE):
-        return attempt_sync(race.first, send)
+    if delay is None or threads is None or not threads.start(finish.job(race.first), spare=SPARE):
+        return race.alone(attempt_sync(race.first, send))
     why = "its caller went away"
     try:
         outcome = finish.next(delay)

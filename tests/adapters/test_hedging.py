@@ -4,7 +4,7 @@ waits for a slow replica waits until the test lets it go."""
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,8 +17,10 @@ import requests
 import balancemw_aiohttp
 import balancemw_httpx
 import balancemw_requests
-from balancemw import Balancer
-from tests.adapters.scripted import Request, Scripted, scripted
+from balancemw import Balancer, Node
+from balancemw.context import REQUEST
+from balancemw.context import Request as Inbound
+from tests.adapters.scripted import Act, Request, Scripted, answering, reset, scripted
 
 HEDGE = {"delay": 0.01, "max_extra": 1.0}
 
@@ -54,6 +56,32 @@ class Slow:
             return
         request.connection.settimeout(None)
         request.answer(200, b"late")
+
+
+def after(event: threading.Event, act: Act) -> Act:
+    """Do `act`, but not before `event`."""
+
+    def wait(request: Request) -> None:
+        event.wait()
+        act(request)
+
+    return wait
+
+
+@contextmanager
+def released(slow: Slow, *, when: Callable[[], object]) -> Iterator[None]:
+    """Let `slow` answer in a thread of its own, as soon as that is so."""
+
+    def release() -> None:
+        wait_for(when)
+        slow.released.set()
+
+    thread = threading.Thread(target=release)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 # -- the clients, each as what sends one request and gives status and body of its answer
@@ -151,23 +179,35 @@ Client = Callable[[Balancer], Any]
 class Stage:
     """Two replicas, of which the first is asked first and takes its time."""
 
-    def __init__(self, replicas: list[Scripted], **service: Any) -> None:
+    def __init__(self, replicas: list[Scripted], *, more: Sequence[str] = (), **service: Any) -> None:
         self.slow, self.quick = replicas[:2]
         self.does = self.slow.act = Slow()
-        nodes = [{"url": self.slow.url, "weight": 1000.0}, {"url": self.quick.url, "weight": 0.001}]
+        nodes = [{"url": self.slow.url, "weight": 1000.0}, {"url": self.quick.url, "weight": 1.0}]
+        nodes += [{"url": url, "weight": 0.001} for url in more]
         own = {"nodes": nodes, "strategy": "weighted_round_robin", "hedge": HEDGE, "ejection": {"slow": 0}} | service
         self.balancer = Balancer({"services": {"inventory": own}})
-        self.pool = self.balancer["inventory"].pool
+
+    def status(self) -> dict[str, Any]:
+        services: Any = self.balancer.status()["services"]
+        return services["inventory"]
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return self.status()["nodes"]
+
+    def hedging(self) -> dict[str, Any]:
+        return self.status()["hedge"]
 
     def in_flight(self) -> list[int]:
-        services: Any = self.balancer.status()["services"]
-        return [node["in_flight"] for node in services["inventory"]["nodes"]]
+        return [node["in_flight"] for node in self.nodes()]
 
-    def settled(self) -> None:
-        """Wait until no call is open, and no thread busy."""
-        wait_for(lambda: self.in_flight() == [0, 0])
-        self.balancer.close()
-        wait_for(lambda: not self.balancer._threads.count)
+    def settle(self) -> None:
+        """Let everything end; then no call is open and no thread left."""
+        self.does.released.set()
+        wait_for(lambda: not any(self.in_flight()))
+        threads = self.balancer._threads
+        wait_for(lambda: len(threads._idle) == threads.count)
+        threads.close()
+        wait_for(lambda: not any(thread.name == "balancemw-try" for thread in threading.enumerate()))
 
 
 @pytest.fixture
@@ -194,6 +234,194 @@ def test_another_node_answers_when_the_first_takes_long(stage: Stage, client: Cl
         assert (first.method, first.target) == (second.method, second.target) == ("GET", "/stock/1")
         assert {first.headers["host"], second.headers["host"]} == {"inventory"}
         assert 0 < int(second.headers["x-request-timeout-ms"]) <= 10_000
+        stage.settle()
+    assert (stage.hedging()["hedges"], stage.hedging()["wins"]) == (1, 1)
+
+
+# -- what is hedged, and what is not
+
+
+@pytest.mark.parametrize("client", [*SYNC, *ASYNC])
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_what_may_not_be_repeated_is_sent_once(stage: Stage, client: Client, method: str) -> None:
+    stage.does.released.set()
+    with client(stage.balancer) as send:
+        for _ in range(3):
+            assert send(method, data={"x": "y"}) == (200, b"late")
+    assert not stage.quick.seen
+    assert stage.hedging()["hedges"] == 0
+
+
+@pytest.mark.parametrize("client", [*SYNC, *ASYNC])
+def test_an_idempotency_key_makes_it_repeatable_and_both_get_key_and_body(stage: Stage, client: Client) -> None:
+    with client(stage.balancer) as send:
+        assert send("POST", data={"sku": "1"}, headers={"Idempotency-Key": "k"}) == (200, b"ok")
+        stage.settle()
+    (first,), (second,) = stage.slow.seen, stage.quick.seen
+    assert first.body == second.body == b"sku=1"
+    assert first.headers["idempotency-key"] == second.headers["idempotency-key"] == "k"
+    assert first.headers["content-type"] == second.headers["content-type"]
+
+
+@pytest.mark.parametrize("client", [by_requests, by_httpx, by_httpx2])
+def test_a_body_that_is_read_as_it_is_sent_is_not_sent_twice_at_once(stage: Stage, client: Client) -> None:
+    stage.does.released.set()
+    body = "data" if client is by_requests else "content"
+    with client(stage.balancer) as send:
+        assert send("PUT", **{body: iter([b"one", b"two"])}) == (200, b"late")
+    assert [seen.body for seen in stage.slow.seen] == [b"onetwo"]
+    assert not stage.quick.seen
+
+
+def test_the_same_for_aiohttp(stage: Stage) -> None:
+    async def parts() -> Any:
+        yield b"one"
+        yield b"two"
+
+    stage.does.released.set()
+    with by_aiohttp(stage.balancer) as send:
+        assert send("PUT", data=parts()) == (200, b"late")
+        assert send("PUT", data=b"x" * 100_000) == (200, b"late")
+    assert [seen.body for seen in stage.slow.seen] == [b"onetwo", b"x" * 100_000]
+    assert not stage.quick.seen
+
+
+@pytest.mark.parametrize("client", [by_requests, by_aiohttp, by_httpx2, by_httpx2_async])
+def test_a_request_that_arrived_as_a_retry_is_not_hedged(stage: Stage, client: Client) -> None:
+    stage.does.released.set()
+    with client(stage.balancer) as send:
+        token = REQUEST.set(Inbound(stage.balancer, retries_allowed=False))
+        try:
+            assert send() == (200, b"late")
+        finally:
+            REQUEST.reset(token)
+    assert not stage.quick.seen
+
+
+# -- how it ends
+
+
+@pytest.mark.parametrize("client", ASYNC)
+def test_the_connection_of_the_one_that_is_cancelled_is_closed_and_the_other_serves_on(
+    stage: Stage, client: Client
+) -> None:
+    with client(stage.balancer) as send:
+        for _ in range(3):
+            assert send() == (200, b"ok")
+        assert stage.does.gone.wait(30.0)
+        assert stage.in_flight() == [0, 0]
+        assert stage.quick.connections == 1
+        assert [node["failures"] for node in stage.nodes()] == [0, 0]
+
+
+@pytest.mark.parametrize("client", SYNC)
+def test_a_late_answer_is_read_to_its_end_and_its_connection_serves_on(stage: Stage, client: Client) -> None:
+    with client(stage.balancer) as send:
+        assert send() == (200, b"ok")
         stage.does.released.set()
-        stage.settled()
-    assert (stage.pool.hedging.hedges, stage.pool.hedging.wins) == (1, 1)
+        wait_for(lambda: stage.in_flight() == [0, 0])
+        assert send() == (200, b"late")
+        assert stage.slow.connections == 1
+        assert [node["calls"] for node in stage.nodes()] == [2, 1]
+
+
+@pytest.mark.parametrize("client", [*SYNC, *ASYNC])
+def test_a_first_answer_that_is_a_failure_waits_for_the_hedge(stage: Stage, client: Client) -> None:
+    later = Slow()
+    stage.quick.act = later
+    stage.slow.act = after(later.reached, answering(503, b"busy"))
+    with client(stage.balancer) as send, released(later, when=lambda: stage.nodes()[0]["failures"]):
+        assert send() == (200, b"late")
+        stage.settle()
+    assert len(stage.slow.seen) == len(stage.quick.seen) == 1
+
+
+@pytest.mark.parametrize("client", [*SYNC, *ASYNC])
+def test_a_hedge_that_fails_leaves_the_first_to_answer(stage: Stage, client: Client) -> None:
+    stage.quick.act = answering(503, b"busy")
+    with client(stage.balancer) as send, released(stage.does, when=lambda: stage.nodes()[1]["failures"]):
+        assert send() == (200, b"late")
+        stage.settle()
+    assert len(stage.slow.seen) == len(stage.quick.seen) == 1
+
+
+@pytest.mark.parametrize("client", [*SYNC, *ASYNC])
+def test_when_both_fail_the_third_try_is_the_third(client: Client) -> None:
+    with scripted(3) as replicas:
+        stage = Stage(replicas, more=[replicas[2].url])
+        arrived = threading.Event()
+        stage.slow.act = after(arrived, answering(503, b"busy"))
+
+        def fail_late(request: Request) -> None:
+            arrived.set()
+            wait_for(lambda: stage.nodes()[0]["failures"])
+            reset(request)
+
+        stage.quick.act = fail_late
+        with client(stage.balancer) as send:
+            assert send() == (200, b"ok")
+            stage.settle()
+        (third,) = replicas[2].seen
+        assert third.headers["x-envoy-attempt-count"] == "3"
+        assert "x-envoy-is-timeout-retry" not in third.headers
+        stage.balancer.close()
+
+
+@pytest.mark.parametrize("client", [*SYNC, *ASYNC])
+def test_hedges_are_no_more_than_max_extra_and_then_the_slow_node_is_waited_for(client: Client) -> None:
+    def dawdle(request: Request) -> None:
+        time.sleep(0.02)
+        request.answer()
+
+    with scripted(2) as replicas:
+        stage = Stage(replicas, hedge={"delay": 0.001, "max_extra": 0.25})
+        stage.slow.act = dawdle
+        with client(stage.balancer) as send:
+            for _ in range(12):
+                assert send() == (200, b"ok")
+            stage.settle()
+        assert 0 < len(stage.quick.seen) == stage.hedging()["hedges"] <= 3
+        stage.balancer.close()
+
+
+def test_a_percentile_has_to_be_seen_before_anything_is_hedged() -> None:
+    with scripted(2) as replicas:
+        stage = Stage(replicas, hedge={"delay": "p90", "max_extra": 1.0})
+        stage.slow.act = answering()
+        with by_aiohttp(stage.balancer) as send:
+            for _ in range(10):
+                assert stage.hedging()["delay_ms"] is None
+                send()
+            assert stage.hedging()["delay_ms"] >= 1.0
+            stage.slow.act = stage.does
+            hedges = stage.hedging()["hedges"]
+            assert send() == (200, b"ok")
+            assert stage.does.gone.wait(30.0)
+            assert stage.hedging()["hedges"] == hedges + 1
+        stage.balancer.close()
+
+
+# -- functions of one's own
+
+
+def test_a_function_that_uses_requests_is_hedged(stage: Stage) -> None:
+    @stage.balancer.call("inventory", idempotent=True)
+    def stock(node: Node) -> requests.Response:
+        return requests.get(f"{node.url}/stock/1", timeout=30)
+
+    assert stock().content == b"ok"
+    stage.settle()
+
+
+async def test_a_function_that_uses_aiohttp_is_hedged_and_its_request_is_ended(stage: Stage) -> None:
+    async with aiohttp.ClientSession() as session:
+
+        @stage.balancer.call("inventory", idempotent=True)
+        async def stock(node: Node) -> bytes:
+            async with session.get(f"{node.url}/stock/1") as response:
+                return await response.read()
+
+        assert await stock() == b"ok"
+        assert await asyncio.to_thread(stage.does.gone.wait, 30.0)
+        assert stage.in_flight() == [0, 0]
+        assert await others() == 0

@@ -69,6 +69,11 @@ class Site:
         services: Any = self.balancer.status()["services"]
         return sum(node["in_flight"] for node in services["s"]["nodes"])
 
+    def delay(self) -> float | None:
+        services: Any = self.balancer.status()["services"]
+        delay: float | None = services["s"]["hedge"]["delay_ms"]
+        return delay
+
     async def quiet(self) -> None:
         """Wait until no task is left but the test's own, and then nothing may be in flight."""
         while len(asyncio.all_tasks()) > 1:
@@ -318,6 +323,24 @@ async def test_a_hedge_that_is_cancelled_before_its_first_step_is_given_back(sit
             race.give_back(outcome)
         assert not site.arrived
         assert site.in_flight() == 0
+
+
+async def test_the_percentile_is_of_what_was_seen_whether_or_not_it_could_be_hedged(site: Site):
+    async def told(node: Node) -> str:
+        return node.host
+
+    site = Site(hedge={"delay": "p50", "max_extra": 1.0})
+    balanced = site.balancer.call("s", idempotent=True)(told)
+    for _ in range(10):
+        assert site.delay() is None
+        await balanced()
+    assert site.delay() == 1.0
+    call = site.begin()
+    await site.reached(2)
+    site.end(1, "hedge")
+    assert await call == "hedge"
+    await site.quiet()
+    site.balancer.close()
 
 
 OUTCOMES = {"good": "answer", "failed": ConnectionResetError, "final": KeyError}

@@ -101,6 +101,11 @@ class Site:
         services: Any = self.balancer.status()["services"]
         return sum(node["in_flight"] for node in services["s"]["nodes"])
 
+    def delay(self) -> float | None:
+        services: Any = self.balancer.status()["services"]
+        delay: float | None = services["s"]["hedge"]["delay_ms"]
+        return delay
+
     def quiet(self) -> None:
         """Let all end that is under way; then nothing may be left."""
         for arrival in self.arrived:
@@ -264,6 +269,19 @@ def test_what_may_not_be_repeated_is_not(site: Site):
     arrival.end("once")
     assert call.outcome() == "once"
     assert len(site.arrived) == 1
+
+
+def test_the_percentile_is_of_what_was_seen_whether_or_not_it_could_be_hedged():
+    site = Site(hedge={"delay": "p50", "max_extra": 1.0})
+    balanced = site.balancer.call("s", idempotent=True)(lambda node: node.host)
+    for _ in range(10):
+        assert site.delay() is None
+        balanced()
+    assert site.delay() == 1.0
+    call = site.begin()
+    site.reached(2)[1].end("hedge")
+    assert call.outcome() == "hedge"
+    site.quiet()
 
 
 OUTCOMES = {"good": "answer", "failed": ConnectionResetError, "final": KeyError}
