@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from balancemw import Balancer, Node, deadline, remaining
-from balancemw.call import Call, Terms, Try
+from balancemw.call import Call, Terms, Try, first_try
 from balancemw.race import Outcome, Race
 from balancemw.racing import _Rival
 from balancemw.service import Wishes
@@ -298,7 +298,7 @@ async def test_a_hedge_that_is_cancelled_before_its_first_step_is_given_back(sit
     task = asyncio.current_task()
     assert task is not None
     for error in (None, ConnectionResetError()):
-        first = Try(terms, None)
+        first = first_try(terms, None)
         call = Call(terms, None, first)
         race = Race(call, terms, None, first)
         race.due_in()

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tenacity import stop_after_attempt, stop_after_delay
 
 from balancemw import DeadlineExceeded, RetryPolicy
-from balancemw.call import Call, Terms, Try
+from balancemw.call import Call, Terms, Try, first_try
 from balancemw.context import REQUEST, Request
 from balancemw.ending import after_error, after_result
 from balancemw.race import Outcome, Race
@@ -25,7 +25,7 @@ class Runner:
     def __init__(self, stage: Stage, **wishes: Any) -> None:
         self.stage = stage
         self.terms: Terms = stage.service.terms(Wishes(idempotent=True, **wishes))
-        self.first = Try(self.terms, None)
+        self.first = first_try(self.terms, None)
         self.call = Call(self.terms, None, self.first, "route")
         self.race = Race(self.call, self.terms, None, self.first)
         self.due_in = self.race.due_in()

@@ -18,7 +18,10 @@ HOW_TO_NAME = (
     "the name must be usable as a host's: letters, digits, '-', '_' and '.', neither '-' nor '.' at an end, "
     "at most 63 characters between dots"
 )
-KNOWN = "random, round_robin, weighted_random, weighted_round_robin, least_requests, peak_ewma, consistent_hash"
+KNOWN = (
+    "random, round_robin, weighted_random, weighted_round_robin, least_requests, peak_ewma, prequal, load_weighted, "
+    "consistent_hash"
+)
 ROUND_ROBIN = f"unknown strategy 'roundrobin'; did you mean 'round_robin'? (known: {KNOWN})"
 
 
@@ -234,10 +237,10 @@ class TestInbound:
 class TestDefaults:
     def test_a_problem_is_told_once_for_all_services(self):
         services = {name: {"nodes": []} for name in "abc"}
-        assert problems({"services": services, "defaults": {"retry": {"attempts": 0, "x": 1}, "hedge": None}}) == [
+        assert problems({"services": services, "defaults": {"retry": {"attempts": 0, "x": 1}, "hege": None}}) == [
             "defaults.retry.attempts: must be at least 1, got 0",
             "defaults.retry.x: unknown key",
-            "defaults.hedge: not supported by this version",
+            "defaults.hege: unknown key; did you mean 'hedge'?",
         ]
 
     @pytest.mark.parametrize("services", [{}, {"a": {"nodes": [], "retry": {"attempts": 1}}}])

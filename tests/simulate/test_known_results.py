@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from math import log
+from typing import ClassVar
 
 import pytest
 
@@ -112,7 +113,7 @@ class TestSinkhole:
 class TestRetryStorm:
     """Retries multiply the load of those who can least bear it, unless a budget bounds them."""
 
-    UNLIMITED = {"retry": {"budget": 1.0, "budget_floor": 1e6}}
+    UNLIMITED: ClassVar = {"retry": {"budget": 1.0, "budget_floor": 1e6}}
 
     @staticmethod
     def outcome(fault: Fault, **service: object) -> Outcome:
