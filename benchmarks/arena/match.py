@@ -1,5 +1,6 @@
 """A scenario played to everyone who takes part: the table, and who won."""
 
+import os
 from collections.abc import Mapping
 
 from benchmarks.arena.contenders import CONTENDERS, OURS
@@ -86,7 +87,11 @@ def _disturbed(others: list[float]) -> list[str]:
     if not others:
         return []
     said = f"Meanwhile other processes had {min(others):.0%} to {max(others):.0%} of the machine"
-    return [said + (": repeat it on a quiet one before you believe a latency." if max(others) > MUCH else ".")]
+    if max(others) <= MUCH:
+        return [f"{said}."]
+    if hasattr(os, "sched_getscheduler") and os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR):
+        return [f"{said}, which they gave up whenever a process of the benchmark wanted it: it had real-time priority."]
+    return [f"{said}: repeat it on a quiet one before you believe a latency."]
 
 
 def _row(name: str, each: Figures) -> tuple[str, ...]:
