@@ -142,4 +142,9 @@ def _won(ours: Figures, others: Mapping[str, Figures]) -> str:
     name, best = min(rivals.items(), key=lambda item: item[1].p99)
     against = f"p99 {ours.p99 * 1000:.1f} against {best.p99 * 1000:.1f} ms of {name}, the next"
     how = "even" if best.p99 < ours.p99 * CLOSE and best.needless == ours.needless else "won"
-    return f"{how}: {ours.needless} needless errors, {against}"
+    fewer = [
+        f"; {other} has a p99 of {each.p99 * 1000:.1f} ms, but of the fewer calls that it answered"
+        for other, each in others.items()
+        if each.p99 * CLOSE < ours.p99
+    ]
+    return f"{how}: {ours.needless} needless errors, {against}{''.join(fewer)}"
