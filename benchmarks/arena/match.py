@@ -34,7 +34,7 @@ READ = (
     "Failed: GETs without a whole answer of 200; needless: those that some replica could have answered. Latency in ms "
     "of the GETs answered, from when they were due.",
     f"Hurt: seconds in which over {HURT:.0%} of the calls failed or took over {LATE * 1000:g} ms. Back: seconds until "
-    "a replica that is well again has half its share.",
+    "a replica that is well again has half its share, or until the end.",
     "To bad: requests that reached a replica while it was unwell. Tries: requests at replicas per call while something "
     "was wrong. Twice: POSTs that were begun more than once.",
 )
