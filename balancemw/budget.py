@@ -26,16 +26,17 @@ class Budget:
         calls: calls since the current bucket began; the owner adds to it.
         edge: when the current bucket ends.
         refused: retries refused in all.
+        granted: retries that the budget does not refuse, whatever has been spent.
         workers: processes of this host that share the floor; each counts its own calls.
     """
 
-    __slots__ = ("_calls", "_retries", "calls", "edge", "floor", "refused", "retries", "share", "workers")
+    __slots__ = ("_calls", "_retries", "calls", "edge", "floor", "granted", "refused", "retries", "share", "workers")
 
     def __init__(self, share: float, floor: float) -> None:
         self.share = share
         self.floor = floor
         self.edge = float("-inf")
-        self.calls = self.retries = self.refused = 0
+        self.calls = self.retries = self.refused = self.granted = 0
         self.workers = 1
         self._calls = [0] * (_BUCKETS - 1)
         # One bucket more than of calls: the current one is not full, and the bound must hold over the whole span.
@@ -54,11 +55,21 @@ class Budget:
         """Take one retry out of the budget, if it has one left."""
         if now >= self.edge:
             self.roll(now)
-        if any(self.spent(span) + 1 > self.allowed(span) for span in (BURST, WINDOW)):
+        if self.granted:
+            self.granted -= 1
+        elif any(self.spent(span) + 1 > self.allowed(span) for span in (BURST, WINDOW)):
             self.refused += 1
             return False
         self.retries += 1
         return True
+
+    def grant(self) -> None:
+        """A call on trial failed: that was the pool's risk, not the caller's; so its retry counts, but is not refused.
+
+        Where retries are turned off there is none for it either.
+        """
+        if self.share or self.floor:
+            self.granted += 1
 
     def allowed(self, span: float = WINDOW) -> float:
         """Retries that the calls of the last `span` seconds justify, with the floor."""

@@ -196,6 +196,8 @@ class Pool(Register):
             return
         with self.lock:
             peer.end(started)
+            if started == peer.trial_at and self.roster.has_fresh((peer,)):
+                self.budget.grant()
             self._standing.debit(peer, fault, started, now, route)
         self._news.tell()
 

@@ -11,6 +11,7 @@ from balancemw.partners import Partners
 from balancemw.peer import Peer
 from balancemw.roster import Roster
 from balancemw.routes import Routes
+from balancemw.tier import Tier
 from balancemw.traffic import Traffic
 
 
@@ -62,11 +63,25 @@ class Standing:
             peer.routes.count(route, now, failed=False)
             peer.routes = None if peer.routes.quiet(now) else peer.routes
         tier = self._roster.tier_of(peer)
-        if tier and self._traffic.absolves(peer, started, now, desperate=not tier.healthy):
+        desperate = tier is not None and not tier.healthy
+        if tier and self._traffic.absolves(peer, started, now, desperate=desperate):
             self.drop(peer, "traffic", now)
             peer.observe(now - started, now)
             self._news.note(peer.node.name, "readmitted", "traffic", f"a call was answered in {now - started:.3f} s")
+            if desperate:
+                self._hope(tier, peer, now)
         peer.watched = bool(peer.marks or peer.record.level or peer.rests or peer.routes)
+
+    def _hope(self, tier: Tier, back: Peer, now: float) -> None:
+        """All were out, and one is back: the others, who most likely suffered the same, are tried soon, not in turn.
+
+        Until then the first one back has the load of all.
+        """
+        for peer in tier.everyone:
+            mark = self._traffic.sooner(peer, back.node.name, now)
+            if mark is not None:
+                self._update(peer, now, partial(peer.put, mark))
+                self.partners.note(peer, "traffic", now)
 
     def debit(self, peer: Peer, fault: Fault, started: float, now: float, route: str) -> None:
         """A call failed."""

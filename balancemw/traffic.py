@@ -13,7 +13,7 @@ _FIRST_REST, _LONGEST_REST = 1.0, 30.0
 """Seconds of rest after an overload that names no time: doubling per overload in a row."""
 
 _RETURN = 1.0
-"""Seconds after which a node that is being restarted is tried again."""
+"""Seconds after which a node that is being restarted is tried again; the most, where an outage of all seems over."""
 
 _ENOUGH_WINS = 5
 """Successes in a row that readmit an ejected node before its time, where the pool had to go on using it."""
@@ -66,6 +66,18 @@ class Traffic:
         if now < peer.back_by:
             return self.gone(peer, f"not back yet ({fault.reason})", now, now + _RETURN)
         return self._eject(peer, "its trial call failed", fault, now)
+
+    def sooner(self, peer: Peer, back: str, now: float) -> Mark | None:
+        """The mark of an ejected node that is tried before its time, as `back`, which was out like all others, is well.
+
+        What all suffer is no node's fault: a trial that fails puts it out for as long as it was, and for no longer.
+        """
+        mark = peer.marks.get("traffic")
+        until = now + self._rng.uniform(_RETURN / 2.0, _RETURN)
+        if mark is None or mark.kind != "ejected" or mark.until is None or mark.until <= until:
+            return None
+        peer.record.level = max(0, peer.record.level - 1)
+        return replace(mark, reason=f"{mark.reason}; tried sooner, as {back} is back", until=until)
 
     @staticmethod
     def gone(peer: Peer, reason: str, now: float, until: float) -> Mark:

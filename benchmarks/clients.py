@@ -19,7 +19,7 @@ from benchmarks.timing import Effort, Run, awaits, calls, race
 
 Spent = Callable[[], float]
 
-TARGET = 1.05
+TARGET = 1.03
 ALONE = "processor time of the client's process for a GET of a few bytes over a kept connection, its body read"
 IN_ALL = (
     "processor time of the client's process and the replica's, a Starlette app in uvicorn that answers 1 KB of JSON"

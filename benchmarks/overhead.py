@@ -89,13 +89,13 @@ def run(effort: Effort) -> list[Report]:
         ours = {"balanced": balanced(nothing_on), "balanced, with a response": balanced(answer_of)}
         contenders, missing = _contenders(nothing, ours, PEERS)
         times = race({name: calls(each) for name, each in contenders.items()}, effort)
-        reports = [_report("A sync call", times, list(contenders), 5, missing)]
+        reports = [_report("A sync call", times, list(contenders), 8, missing)]
 
         ours_async = {"balanced": balanced(nothing_on_async), "balanced, with a response": balanced(answer_of_async)}
         contenders, missing = _contenders(nothing_async, ours_async, ASYNC_PEERS)
         with asyncio.Runner() as runner:
             times = race({name: awaits(each, runner) for name, each in contenders.items()}, effort)
-        reports.append(_report("An async call", times, list(contenders), 6, missing))
+        reports.append(_report("An async call", times, list(contenders), 10, missing))
     return reports
 
 

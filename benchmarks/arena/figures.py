@@ -38,7 +38,7 @@ class Figures:
         bad: requests that reached replicas while these were unwell.
         tries: requests that reached replicas, per call, while something was wrong.
         hurt: for how long more than `HURT` of the calls failed or were `LATE`.
-        back: from when a replica was well again until it had half of its fair share; the slowest.
+        back: from when a replica was well again until it had half of its fair share, or until the end; the slowest.
     """
 
     gets: int

@@ -1,5 +1,6 @@
 """A scenario played to everyone who takes part: the table, and who won."""
 
+import os
 from collections.abc import Mapping
 
 from benchmarks.arena.contenders import CONTENDERS, OURS
@@ -33,7 +34,7 @@ READ = (
     "Failed: GETs without a whole answer of 200; needless: those that some replica could have answered. Latency in ms "
     "of the GETs answered, from when they were due.",
     f"Hurt: seconds in which over {HURT:.0%} of the calls failed or took over {LATE * 1000:g} ms. Back: seconds until "
-    "a replica that is well again has half its share.",
+    "a replica that is well again has half its share, or until the end.",
     "To bad: requests that reached a replica while it was unwell. Tries: requests at replicas per call while something "
     "was wrong. Twice: POSTs that were begun more than once.",
 )
@@ -86,7 +87,11 @@ def _disturbed(others: list[float]) -> list[str]:
     if not others:
         return []
     said = f"Meanwhile other processes had {min(others):.0%} to {max(others):.0%} of the machine"
-    return [said + (": repeat it on a quiet one before you believe a latency." if max(others) > MUCH else ".")]
+    if max(others) <= MUCH:
+        return [f"{said}."]
+    if hasattr(os, "sched_getscheduler") and os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR):
+        return [f"{said}, which they gave up whenever a process of the benchmark wanted it: it had real-time priority."]
+    return [f"{said}: repeat it on a quiet one before you believe a latency."]
 
 
 def _row(name: str, each: Figures) -> tuple[str, ...]:
@@ -137,4 +142,9 @@ def _won(ours: Figures, others: Mapping[str, Figures]) -> str:
     name, best = min(rivals.items(), key=lambda item: item[1].p99)
     against = f"p99 {ours.p99 * 1000:.1f} against {best.p99 * 1000:.1f} ms of {name}, the next"
     how = "even" if best.p99 < ours.p99 * CLOSE and best.needless == ours.needless else "won"
-    return f"{how}: {ours.needless} needless errors, {against}"
+    fewer = [
+        f"; {other} has a p99 of {each.p99 * 1000:.1f} ms, but of the fewer calls that it answered"
+        for other, each in others.items()
+        if each.p99 * CLOSE < ours.p99
+    ]
+    return f"{how}: {ours.needless} needless errors, {against}{''.join(fewer)}"

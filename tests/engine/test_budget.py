@@ -180,3 +180,22 @@ class TestCounts:
                 calls, retries = used.within(span, now)
                 assert used.within(span - BUCKET - 1e-6, now)[0] <= used.budget.called(span) <= calls
                 assert retries <= used.budget.spent(span) <= used.within(span + BUCKET + 1e-6, now)[1]
+
+
+class TestGrants:
+    def test_what_is_granted_is_not_refused_but_counts(self) -> None:
+        used = Used(share=0.0, floor=1.0)
+        assert used.retry(10) == BURST
+        used.budget.grant()
+        assert used.retry(10) == 1
+        assert used.budget.spent() == BURST + 1
+
+    def test_a_grant_is_no_saving(self) -> None:
+        used = Used(share=0.0, floor=1.0)
+        used.budget.grant()
+        assert used.retry(10) == BURST
+
+    def test_where_retries_are_turned_off_nothing_is_granted(self) -> None:
+        used = Used(share=0.0, floor=0.0)
+        used.budget.grant()
+        assert used.retry() == 0

@@ -87,6 +87,32 @@ def test_of_a_pool_that_is_down_the_first_replica_back_is_found_at_once():
     assert crowd.share("n1", 40.5, 44) > 0.8
 
 
+def asked(crowd: Crowd, host: str, since: float) -> list[float]:
+    return [begin for call in crowd.calls for name, begin, _ in call.tries if name == host and begin >= since]
+
+
+@pytest.mark.parametrize("sick", [is_dead, fails_at_once, breaks_off])
+@pytest.mark.parametrize("out", [3, 60])
+def test_when_one_of_a_pool_that_was_down_is_back_the_others_are_tried_within_a_second(sick: Behaviour, out: int):
+    crowd = make(4, rate=50)
+    crowd.script = [(second, f"n{i}", does) for second, does in ((2, sick), (2 + out, is_well)) for i in range(4)]
+    crowd.run(out + 4)
+    for number in range(4):
+        assert asked(crowd, f"n{number}", 2 + out)[0] < 2 + out + 1.2
+    assert crowd.failed(since=2 + out) == 0
+    assert max(crowd.share(f"n{i}", 2 + out + 1.2, out + 4) for i in range(4)) < 0.5
+
+
+def test_a_replica_that_is_not_back_with_the_others_waits_no_longer_for_having_been_tried():
+    crowd = make(3, rate=50, ejection={"base": 5, "max": 300})
+    crowd.script = [(2, f"n{i}", is_dead) for i in range(3)] + [(4, "n0", is_well), (4, "n1", is_well)]
+    crowd.run(17)
+    tried = asked(crowd, "n2", 4.1)
+    assert tried[0] < 5.2  # sooner
+    assert 2.5 <= tried[1] - tried[0] <= 5.2  # for as long as it was out at first
+    assert crowd.failed(since=4) == 0
+
+
 def test_a_replica_that_never_works_is_asked_ever_more_seldom():
     crowd = make(3, rate=20)
     crowd.script = [(0, "n0", is_dead)]
