@@ -12,7 +12,7 @@ from balancemw.simulate.faults import Fault
 from balancemw.simulate.scenario import Replica as Kind
 from balancemw.simulate.world import World
 
-_SPARE = 64  # notes of who waits that are not worth sorting out
+_SPARE = 8  # notes of who waits that are not worth sorting out
 
 
 class Answer:
