@@ -19,7 +19,7 @@ WINDOW = 10
 """Seconds, the current one included, over which rates are taken, and after which a latency is forgotten."""
 
 _ASKED_FOR = 60.0  # seconds after a question for which latencies are still noted
-_SAMPLES = 16  # latencies that are kept for each class of requests in flight
+_SAMPLES = 5  # latencies that are kept for each class of requests in flight; with more a change is told late
 _CLASSES = 20  # 0, 1, 2 and 3, 4 to 7 …: within a class, the number in flight makes little difference
 _NEAREST = [sorted(range(_CLASSES), key=lambda each: abs(each - here)) for here in range(_CLASSES)]
 LIMITS = Path("/sys/fs/cgroup/cpu.max")

@@ -46,7 +46,7 @@ class ConsistentHash:
 
     def __init__(self, *, rng: Random, balance_factor: float | None = None) -> None:
         self._random = rng.random
-        self._factor = None if balance_factor is None else _factor(balance_factor)
+        self._factor = _factor(balance_factor)
         self._built: tuple[Sequence[Load], _Ring] = ((), _Ring(()))  # one value: choices are made without a lock
 
     def picker(self, available: Sequence[Load], everyone: Sequence[Load]) -> Picker:
@@ -71,7 +71,9 @@ class ConsistentHash:
         return pick
 
 
-def _factor(value: object) -> float:
+def _factor(value: object) -> float | None:
+    if value is None or value == "none":  # which is how settings files say it
+        return None
     if isinstance(value, int | float) and value >= 100:
         raise OptionError("balance_factor", f"is a factor, such as 1.25, and no percentage, got {value!r}")
     return number("balance_factor", value, 1.0, above=True)

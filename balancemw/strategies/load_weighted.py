@@ -108,8 +108,9 @@ def _circle(weights: Sequence[float]) -> list[int]:
 
 
 class _Known(NamedTuple):
-    """The weight of a node by its last report that said anything, when that came, and since when such have come."""
+    """A node's last report that said anything, the weight it makes, when it came, and since when such have come."""
 
+    report: LoadReport
     weight: float
     at: float
     since: float
@@ -149,10 +150,11 @@ class _Weights:
         if known is not None and (report is None or known.at < peer.reports_since):  # it is not what it was then
             self._known.pop(peer, None)  # another thread may be at it too
             known = None
-        weight = self._rating(report) if report is not None else 0.0
-        if weight:
-            since = known.since if known is not None and at - known.at < self._expiration else at
-            known = self._known[peer] = _Known(weight, at, since)
+        if report is not None and (known is None or known.at != at or known.report is not report):
+            weight = self._rating(report)
+            if weight:
+                since = known.since if known is not None and at - known.at < self._expiration else at
+                known = self._known[peer] = _Known(report, weight, at, since)
         if known is None or now - known.at >= self._expiration or now - known.since < self._blackout:
             return 0.0
         return known.weight

@@ -31,6 +31,7 @@ class TestOff:
         peers[0].in_flight = 10_000
         assert owners(strategy("consistent_hash").picker(peers, peers)) == before
         assert owners(picker(peers, None)) == before
+        assert owners(strategy("consistent_hash", balance_factor="none").picker(peers, peers)) == before
 
     def test_nor_with_a_bound_while_nobody_is_full(self):
         peers = loads(5)
