@@ -20,6 +20,7 @@ import balancemw_requests
 from balancemw import Balancer, Node
 from balancemw.context import REQUEST
 from balancemw.context import Request as Inbound
+from balancemw_starlette import BalanceMiddleware
 from tests.adapters.scripted import Act, Request, Scripted, answering, reset, scripted
 
 HEDGE = {"delay": 0.01, "max_extra": 1.0}
@@ -409,6 +410,31 @@ def test_a_percentile_has_to_be_seen_before_anything_is_hedged() -> None:
             assert stage.does.gone.wait(30.0)
             assert stage.hedging()["hedges"] == hedges + 1
         stage.balancer.close()
+
+
+@pytest.mark.parametrize("client", ASYNC)
+def test_who_has_the_head_first_has_won_and_the_body_may_take_its_time(stage: Stage, client: Client) -> None:
+    def slowly(request: Request) -> None:
+        request.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+        stage.does.gone.wait()
+        request.say("ok")
+
+    stage.quick.act = slowly
+    with client(stage.balancer) as send:
+        assert send() == (200, b"ok")
+
+
+async def test_what_an_asgi_app_forwards_is_hedged(stage: Stage) -> None:
+    async def nothing(scope: Any, receive: Any, send: Any) -> None: ...
+
+    stage.balancer.close()
+    nodes = [{"url": stage.slow.url, "weight": 1000.0}, stage.quick.url]
+    service = {"nodes": nodes, "strategy": "weighted_round_robin", "hedge": HEDGE}
+    app = BalanceMiddleware(nothing, settings={"services": {"inventory": service}, "routes": {"/api": "inventory"}})
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app)) as client:
+        assert (await client.get("http://app/api/stock/1")).content == b"ok"
+    assert await asyncio.to_thread(stage.does.gone.wait, 30.0)
+    app.balancer.close()
 
 
 # -- functions of one's own
