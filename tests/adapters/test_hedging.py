@@ -20,6 +20,7 @@ import balancemw_requests
 from balancemw import Balancer, Node
 from balancemw.context import REQUEST
 from balancemw.context import Request as Inbound
+from balancemw_starlette import BalanceMiddleware
 from tests.adapters.scripted import Act, Request, Scripted, answering, reset, scripted
 
 HEDGE = {"delay": 0.01, "max_extra": 1.0}
@@ -66,6 +67,12 @@ def after(event: threading.Event, act: Act) -> Act:
         act(request)
 
     return wait
+
+
+def after_a_while(request: Request) -> None:
+    """Answer when a hedge would have been due long since."""
+    time.sleep(0.05)
+    request.answer(200, b"late")
 
 
 @contextmanager
@@ -244,10 +251,10 @@ def test_another_node_answers_when_the_first_takes_long(stage: Stage, client: Cl
 @pytest.mark.parametrize("client", [*SYNC, *ASYNC])
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
 def test_what_may_not_be_repeated_is_sent_once(stage: Stage, client: Client, method: str) -> None:
-    stage.does.released.set()
+    stage.slow.act = after_a_while
     with client(stage.balancer) as send:
-        for _ in range(3):
-            assert send(method, data={"x": "y"}) == (200, b"late")
+        assert send(method, data={"x": "y"}) == (200, b"late")
+    assert len(stage.slow.seen) == 1
     assert not stage.quick.seen
     assert stage.hedging()["hedges"] == 0
 
@@ -265,7 +272,7 @@ def test_an_idempotency_key_makes_it_repeatable_and_both_get_key_and_body(stage:
 
 @pytest.mark.parametrize("client", [by_requests, by_httpx, by_httpx2])
 def test_a_body_that_is_read_as_it_is_sent_is_not_sent_twice_at_once(stage: Stage, client: Client) -> None:
-    stage.does.released.set()
+    stage.slow.act = after_a_while
     body = "data" if client is by_requests else "content"
     with client(stage.balancer) as send:
         assert send("PUT", **{body: iter([b"one", b"two"])}) == (200, b"late")
@@ -278,7 +285,7 @@ def test_the_same_for_aiohttp(stage: Stage) -> None:
         yield b"one"
         yield b"two"
 
-    stage.does.released.set()
+    stage.slow.act = after_a_while
     with by_aiohttp(stage.balancer) as send:
         assert send("PUT", data=parts()) == (200, b"late")
         assert send("PUT", data=b"x" * 100_000) == (200, b"late")
@@ -288,13 +295,13 @@ def test_the_same_for_aiohttp(stage: Stage) -> None:
 
 @pytest.mark.parametrize("client", [by_requests, by_aiohttp, by_httpx2, by_httpx2_async])
 def test_a_request_that_arrived_as_a_retry_is_not_hedged(stage: Stage, client: Client) -> None:
-    stage.does.released.set()
-    with client(stage.balancer) as send:
-        token = REQUEST.set(Inbound(stage.balancer, retries_allowed=False))
-        try:
+    stage.slow.act = after_a_while
+    token = REQUEST.set(Inbound(stage.balancer, retries_allowed=False))
+    try:
+        with client(stage.balancer) as send:
             assert send() == (200, b"late")
-        finally:
-            REQUEST.reset(token)
+    finally:
+        REQUEST.reset(token)
     assert not stage.quick.seen
 
 
@@ -320,7 +327,7 @@ def test_a_late_answer_is_read_to_its_end_and_its_connection_serves_on(stage: St
         assert send() == (200, b"ok")
         stage.does.released.set()
         wait_for(lambda: stage.in_flight() == [0, 0])
-        assert send() == (200, b"late")
+        assert send("POST") == (200, b"late")  # which is not hedged, however busy the machine is
         assert stage.slow.connections == 1
         assert [node["calls"] for node in stage.nodes()] == [2, 1]
 
@@ -368,19 +375,23 @@ def test_when_both_fail_the_third_try_is_the_third(client: Client) -> None:
 
 
 @pytest.mark.parametrize("client", [*SYNC, *ASYNC])
-def test_hedges_are_no_more_than_max_extra_and_then_the_slow_node_is_waited_for(client: Client) -> None:
-    def dawdle(request: Request) -> None:
-        time.sleep(0.02)
-        request.answer()
-
+def test_hedges_are_no_more_than_max_extra_and_else_the_slow_node_is_waited_for(client: Client) -> None:
     with scripted(2) as replicas:
         stage = Stage(replicas, hedge={"delay": 0.001, "max_extra": 0.25})
+
+        def dawdle(request: Request) -> None:
+            hedges = len(stage.quick.seen)
+            if len(stage.slow.seen) // 4 > hedges:
+                wait_for(lambda: len(stage.quick.seen) > hedges)
+            request.answer()
+
         stage.slow.act = dawdle
         with client(stage.balancer) as send:
             for _ in range(12):
                 assert send() == (200, b"ok")
             stage.settle()
-        assert 0 < len(stage.quick.seen) == stage.hedging()["hedges"] <= 3
+        assert len(stage.slow.seen) == 12
+        assert len(stage.quick.seen) == stage.hedging()["hedges"] == 3
         stage.balancer.close()
 
 
@@ -399,6 +410,31 @@ def test_a_percentile_has_to_be_seen_before_anything_is_hedged() -> None:
             assert stage.does.gone.wait(30.0)
             assert stage.hedging()["hedges"] == hedges + 1
         stage.balancer.close()
+
+
+@pytest.mark.parametrize("client", ASYNC)
+def test_who_has_the_head_first_has_won_and_the_body_may_take_its_time(stage: Stage, client: Client) -> None:
+    def slowly(request: Request) -> None:
+        request.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+        stage.does.gone.wait()
+        request.say("ok")
+
+    stage.quick.act = slowly
+    with client(stage.balancer) as send:
+        assert send() == (200, b"ok")
+
+
+async def test_what_an_asgi_app_forwards_is_hedged(stage: Stage) -> None:
+    async def nothing(scope: Any, receive: Any, send: Any) -> None: ...
+
+    stage.balancer.close()
+    nodes = [{"url": stage.slow.url, "weight": 1000.0}, stage.quick.url]
+    service = {"nodes": nodes, "strategy": "weighted_round_robin", "hedge": HEDGE}
+    app = BalanceMiddleware(nothing, settings={"services": {"inventory": service}, "routes": {"/api": "inventory"}})
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app)) as client:
+        assert (await client.get("http://app/api/stock/1")).content == b"ok"
+    assert await asyncio.to_thread(stage.does.gone.wait, 30.0)
+    app.balancer.close()
 
 
 # -- functions of one's own
