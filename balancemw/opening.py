@@ -29,10 +29,12 @@ def _pauses(terms: Terms) -> Iterator[float]:
     while pool.seeking and not pool.available(now) and now < end:
         yield min(_LOOK, end - now)
         now = terms.clock()
-    end = began + _PATIENCE * whole
-    while now < end and not pool.admits(now, now - began):
-        yield min(max(_LOOK, _SELDOM * (now - began)), end - now)
+    waited, most = now - began, _PATIENCE * whole
+    while waited < most and not pool.admits(now, waited):
+        pause = min(max(_LOOK, _SELDOM * waited), most - waited)
+        yield pause
         now = terms.clock()
+        waited = max(waited + pause, now - began)  # also by a clock of tests that stands still
 
 
 def wait_for_nodes(terms: Terms) -> Terms:

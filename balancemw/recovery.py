@@ -19,7 +19,7 @@ AT_FIRST = 4
 PATIENCE = 1.0
 """Seconds that a call waits while no node is known to be good: then waiting may be in vain."""
 
-_LOOK, _PER_NODE = 0.005, 0.00002  # seconds between two looks at all nodes, or so many for each
+_FEW, _PER_NODE = 64, 0.00002  # so many nodes are looked at for every call, more of them every so many seconds for each
 _STRETCH = 2.0  # times the best mean time of an answer from which on it takes longer, and there is no more room
 _SLACK = 0.01  # seconds of it that say nothing
 _PAUSE, _PER_NODE_USUALLY = 0.4, 0.001  # seconds between two looks while all is well
@@ -97,7 +97,7 @@ class Recovery:
         """Whether one more call may be sent now; its caller sends it or asks again, having `waited` for so long."""
         if not self.on or (self.until == inf and waited >= PATIENCE):
             return True
-        if now >= self._looked_at + max(_LOOK, _PER_NODE * len(self._everyone)):
+        if len(self._everyone) <= _FEW or now >= self._looked_at + _PER_NODE * len(self._everyone):
             self._looked_at = now
             self._grow()
             self._room = int(self._limit) - sum(self._new_calls(peer) for peer in self._open)
