@@ -11,7 +11,7 @@ from wsgiref.validate import validator
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 
-from balancemw.context import BOUND, REQUEST
+from balancemw.context import REQUEST, current_bound
 
 NONE: Mapping[str, str] = MappingProxyType({})
 
@@ -57,7 +57,7 @@ def under_wsgi(
         read = list(iterator) if chunks is None else [next(iterator) for _ in range(chunks)]
     finally:
         body.close()
-    assert (REQUEST.get(), BOUND.get()) == (None, None)
+    assert (REQUEST.get(), current_bound()) == (None, None)
     return Answer(int(started[0].split()[0]), lower(started[1]), b"".join(read).decode())
 
 
@@ -86,7 +86,7 @@ async def _under_asgi(path: str, headers: Mapping[str, str], chunks: int | None)
             await asyncio.sleep(0.01)
 
     await ASGIHandler()(scope, receive, send)
-    assert (REQUEST.get(), BOUND.get()) == (None, None)
+    assert (REQUEST.get(), current_bound()) == (None, None)
     head, *body = sent
     read = b"".join(message.get("body", b"") for message in body)
     told = [(name.decode(), value.decode()) for name, value in head["headers"]]
