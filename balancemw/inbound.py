@@ -37,27 +37,52 @@ class Problem:
     body: bytes
 
 
-def open_request(balancer: Balancer, header: Callable[[str], str | None]) -> Request:
-    """What is known of an inbound request; `header` gives the value of a header by its lower-case name.
+class Door:
+    """Where requests come in: what an adapter reads of each, with all that is the same for all looked up before.
 
-    The first deadline header that is present and well formed counts; it and ``inbound.timeout`` only ever shorten.
+    Args:
+        balancer: of the app.
+        spell: how the server's mapping of headers names one that is written so, in lower case.
+        joined: whether the server joins repeated headers by commas, so that the first part is meant.
     """
-    inbound = balancer.settings.inbound
-    granted = inbound.timeout
-    for name in inbound.deadline_headers:
-        seconds = _seconds(name, header(name))
-        if seconds is not None:
-            granted = seconds if granted is None else min(granted, seconds)
-            break
-    retried = inbound.chain_stop and _is_retry(header(ATTEMPT_COUNT))
-    deadline = None if granted is None else Bound(time.monotonic() + granted)
-    return Request(balancer, retries_allowed=not retried, deadline=deadline)
+
+    __slots__ = ("_balancer", "_count", "_deadlines", "_joined", "_timeout")
+
+    def __init__(self, balancer: Balancer, spell: Callable[[str], str] = str, *, joined: bool = False) -> None:
+        inbound = balancer.settings.inbound
+        self._balancer = balancer
+        self._timeout = inbound.timeout
+        self._deadlines = tuple((name, spell(name)) for name in inbound.deadline_headers)
+        self._count = spell(ATTEMPT_COUNT) if inbound.chain_stop else None
+        self._joined = joined
+
+    def open(self, told: Callable[[str], str | None]) -> Request:
+        """What is known of a request; `told` gives the value of a header by the name that the server has for it.
+
+        The first deadline header that is present and well formed counts; it and ``inbound.timeout`` only ever shorten.
+        """
+        granted = self._timeout
+        for name, key in self._deadlines:
+            value = told(key)
+            if value is None:
+                continue
+            seconds = _seconds(name, value.partition(",")[0] if self._joined else value)
+            if seconds is not None:
+                granted = seconds if granted is None else min(granted, seconds)
+                break
+        count = None if self._count is None else told(self._count)
+        retried = count is not None and _is_retry(count.partition(",")[0] if self._joined else count)
+        deadline = None if granted is None else Bound(time.monotonic() + granted)
+        return Request(self._balancer, retries_allowed=not retried, deadline=deadline)
 
 
-def _seconds(name: str, value: str | None) -> float | None:
-    """The time a deadline header grants; None when it is absent or malformed."""
-    if value is None:
-        return None
+def wsgi_key(name: str) -> str:
+    """The name that the environ of WSGI has for a header."""
+    return "HTTP_" + name.upper().replace("-", "_")
+
+
+def _seconds(name: str, value: str) -> float | None:
+    """The time a deadline header grants; None when it is malformed."""
     value = value.strip(_BLANK)
     if name == "grpc-timeout":
         found = _GRPC_TIMEOUT.fullmatch(value)
@@ -65,8 +90,8 @@ def _seconds(name: str, value: str | None) -> float | None:
     return int(value) / 1000.0 if _MILLISECONDS.fullmatch(value) else None
 
 
-def _is_retry(value: str | None) -> bool:
-    return value is not None and _MILLISECONDS.fullmatch(value.strip(_BLANK)) is not None and int(value) > 1
+def _is_retry(value: str) -> bool:
+    return value != "1" and _MILLISECONDS.fullmatch(value.strip(_BLANK)) is not None and int(value) > 1
 
 
 def conclude(request: Request) -> None:

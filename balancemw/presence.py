@@ -47,6 +47,7 @@ class Presence(Meter):
         reports: whether it tells its load when it is asked.
 
     Attributes:
+        path: where the health document is; None: nowhere.
         draining: whether it is going.
         watched: whether somebody listens for the signal that tells it to end.
         reports: whether it tells its load when it is asked.
@@ -60,7 +61,7 @@ class Presence(Meter):
         self.draining = self.watched = False
         self.utilization: Callable[[], float] | None = None
         self._blamed = False  # whether it has been told that this function fails
-        self._path = path
+        self.path = path
         self._since = time.time()
         self._drained_at = self._until = 0.0
         _everyone.add(self)
@@ -102,7 +103,7 @@ class Presence(Meter):
 
     def report(self, method: str, path: str) -> Report | None:
         """The health document, if that is what is asked for. It names no service and no node."""
-        if path != self._path:
+        if path != self.path:
             return None
         if method not in ("GET", "HEAD"):
             return Report(HTTPStatus.METHOD_NOT_ALLOWED, (("allow", "GET, HEAD"), ("content-length", "0")), b"")

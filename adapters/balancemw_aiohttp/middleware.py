@@ -15,7 +15,6 @@ from balancemw.opening import wait_for_nodes_async
 from balancemw.presence import STATE as _STATE
 from balancemw.reading import Reading
 from balancemw.routes import ANY
-from balancemw.timeouts import watch
 from balancemw_aiohttp.address import Address, direct
 from balancemw_aiohttp.body import is_short
 from balancemw_aiohttp.errors import NoNode, TooLate
@@ -75,16 +74,18 @@ class Balance:
             attempt = first_try(terms, key)
             direct(request, url, destination, attempt)
             token = BOUND.set(attempt)
-            timer = None if attempt.until == inf else watch(attempt.until, attempt.clock)
+            watched = attempt.until < inf and attempt.watch()
             try:
                 response = await handler(request)
             except BaseException as error:
                 leave(token)
                 exchange = Exchange(destination, terms, key, attempt, route=route_of(url.raw_path))
-                return await Sending(handler, exchange, Address(request, url, destination)).go_on(error, timer)
-            BOUND.reset(token)
-            if timer is not None:
-                timer.end()
+                return await Sending(handler, exchange, Address(request, url, destination)).go_on(
+                    error, attempt if watched else None
+                )
+            attempt.over = True
+            if watched:
+                attempt.end()
             if response.status in destination.good and STATE not in response.headers:
                 if destination.asks:
                     hear(terms.pool, attempt.peer, response.headers.get, attempt.clock)

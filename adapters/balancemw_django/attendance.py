@@ -1,59 +1,68 @@
 """What every request gets, whoever answers it: it is counted, and told when the app is going."""
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from typing import Self
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from balancemw.farewell import watch_sigterm
+from balancemw.inbound import wsgi_key
 from balancemw.orca import FORMAT, REPORT
 from balancemw.presence import Presence
 from balancemw_django.own import balancer
 
-_FORMAT = "HTTP_" + FORMAT.upper().replace("-", "_")
+_FORMAT = wsgi_key(FORMAT)
 
 
 def attend(request: HttpRequest) -> HttpResponseBase | None:
     """The health document, if that is what is asked for."""
     own = balancer()
-    watch_sigterm(own, server="SERVER_SOFTWARE" in request.META)
-    report = own.presence.report(request.method or "", request.path)
+    presence = own.presence
+    if not presence.watched:
+        watch_sigterm(own, server="SERVER_SOFTWARE" in request.META)
+    report = presence.report(request.method or "", request.path) if request.path == presence.path else None
     if report is None:
         return None
     return _told(HttpResponse(report.body, status=report.status, headers=dict(report.headers)), own.presence)
 
 
-@contextmanager
-def count_out(request: HttpRequest) -> Generator[Callable[[HttpResponseBase], HttpResponseBase], None, None]:
-    """Count a request in, and out again when its response, to be shown to what this gives, has been sent."""
-    presence = balancer().presence
-    begun = streamed = False
+class Visit:
+    """A request that is counted in, and out again when its response, which is to be shown to `answer`, has been sent.
 
-    def counted(response: HttpResponseBase) -> HttpResponseBase:
-        nonlocal begun, streamed
-        begun = True
-        presence.answered(arrival, response.status_code >= 500)
-        streamed = isinstance(response, StreamingHttpResponse)
-        if streamed:
+    Used as ``with Visit(request) as visit: …``.
+    """
+
+    __slots__ = ("_arrival", "_begun", "_presence", "_request", "_streamed")
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._request = request
+        self._presence = balancer().presence
+        self._begun = self._streamed = False
+
+    def __enter__(self) -> Self:
+        self._arrival = self._presence.enter()
+        return self
+
+    def answer(self, response: HttpResponseBase) -> HttpResponseBase:
+        """`response`, with what it is to say of the app."""
+        presence = self._presence
+        self._begun = True
+        presence.answered(self._arrival, response.status_code >= 500)
+        if isinstance(response, StreamingHttpResponse):
+            self._streamed = True
             _leave_at_the_end(response, presence)
-        asked = request.META.get(_FORMAT)
+        asked = self._request.META.get(_FORMAT)
         if asked and not response.has_header(REPORT):  # the project knows better
             said = presence.load_header(asked)
             if said is not None:
                 response[REPORT] = said[1]
-        return _told(response, presence)
+        return _told(response, presence) if presence.draining else response
 
-    arrival = presence.enter()
-    try:
-        yield counted
-    except Exception:
-        if not begun:
-            presence.answered(arrival, True)
-        raise
-    finally:
-        if not streamed:
-            presence.leave()
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if not self._begun and isinstance(error, Exception):
+            self._presence.answered(self._arrival, True)
+        if not self._streamed:
+            self._presence.leave()
 
 
 def _told(response: HttpResponseBase, presence: Presence) -> HttpResponseBase:

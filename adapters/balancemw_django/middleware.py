@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
-from functools import cache, partial
+from functools import lru_cache, partial
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
@@ -13,10 +13,10 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from balancemw.admin import admin_of
-from balancemw.balancer import install_lazily
+from balancemw.balancer import Balancer, install_lazily
 from balancemw.errors import BalanceError
-from balancemw.inbound import conclude, open_request, problem_of
-from balancemw_django.attendance import attend, count_out
+from balancemw.inbound import Door, conclude, problem_of, wsgi_key
+from balancemw_django.attendance import Visit, attend
 from balancemw_django.own import balancer, forwarding
 from balancemw_django.serving import Serving, serve_body
 from balancemw_django.surface import serve_admin
@@ -61,12 +61,12 @@ class BalanceMiddleware:
         serve = _admin_answer(request)
         if serve is not None:
             return serve()
-        with count_out(request) as counted:
+        with Visit(request) as visit:
             serving = _open(request)
             with serving:
                 routes = forwarding()
                 response = (routes.answer(request) if routes else None) or self._get_response(request)
-            return counted(_finish(request, response, serving))
+            return visit.answer(_finish(request, response, serving))
 
     async def _answer_async(self, request: HttpRequest) -> HttpResponseBase:
         report = attend(request)
@@ -75,13 +75,13 @@ class BalanceMiddleware:
         serve = _admin_answer(request)
         if serve is not None:
             return await asyncio.to_thread(serve)
-        with count_out(request) as counted:
+        with Visit(request) as visit:
             serving = _open(request)
             with serving:
                 routes = forwarding()
                 forwarded = await routes.answer_async(request) if routes else None
                 response = forwarded or await self._get_response(request)
-            return counted(_finish(request, response, serving))
+            return visit.answer(_finish(request, response, serving))
 
     def process_exception(self, _request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """The answer to an error of ours out of a view or a template, unless middleware nearer to it had one."""
@@ -98,17 +98,12 @@ def _admin_answer(request: HttpRequest) -> Callable[[], HttpResponse] | None:
 def _open(request: HttpRequest) -> Serving:
     own = balancer()
     request.balancer = own  # type: ignore[attr-defined]
-    return Serving(open_request(own, partial(_header, request.META)))
+    return Serving(_door(own).open(request.META.get))
 
 
-def _header(meta: dict[str, Any], name: str) -> str | None:
-    value: str | None = meta.get(_meta_key(name))
-    return None if value is None else value.partition(",")[0]  # servers join repeated headers
-
-
-@cache
-def _meta_key(name: str) -> str:
-    return "HTTP_" + name.upper().replace("-", "_")
+@lru_cache(maxsize=1)  # there is but one, unless a test changes the settings
+def _door(own: Balancer) -> Door:
+    return Door(own, wsgi_key, joined=True)
 
 
 def _finish(request: HttpRequest, response: HttpResponseBase, serving: Serving) -> HttpResponseBase:

@@ -76,7 +76,7 @@ class BalancedTransport(BaseTransport):
                 rest = sending_of(request, library, destination, terms, key, attempt)
                 self._fail(rest, error)
             else:
-                BOUND.reset(token)
+                attempt.over = True
                 body = plain_answer(response, request, destination, terms, attempt, Answer)
                 if body is not None:
                     response.stream = body
@@ -109,7 +109,7 @@ class BalancedTransport(BaseTransport):
                 leave(token)
                 self._fail(sending, error)
             else:
-                BOUND.reset(token)
+                attempt.over = True
                 if self._accept(sending, response):
                     return response
 
@@ -174,7 +174,7 @@ class AsyncBalancedTransport(AsyncBaseTransport):
                 rest.timer = timer
                 await self._fail(rest, error)
             else:
-                BOUND.reset(token)
+                attempt.over = True
                 if timer is not None:
                     timer.end()
                 body = plain_answer(response, request, destination, terms, attempt, AsyncAnswer)
@@ -210,7 +210,7 @@ class AsyncBalancedTransport(AsyncBaseTransport):
                 leave(token)
                 await self._fail(sending, error)
             else:
-                BOUND.reset(token)
+                attempt.over = True
                 if sending.timer is not None:
                     sending.timer.end()
                 if await self._accept(sending, response):

@@ -98,7 +98,7 @@ class Sending:
                 leave(token)
                 self._fail(error)
             else:
-                BOUND.reset(token)
+                attempt.over = True
                 if self._accept(response):
                     return response
 

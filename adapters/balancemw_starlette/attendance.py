@@ -6,7 +6,7 @@ from typing import Any
 from balancemw import Balancer
 from balancemw.farewell import watch_sigterm
 from balancemw.orca import FORMAT, REPORT
-from balancemw.presence import Presence
+from balancemw.presence import Presence, Report
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -22,17 +22,22 @@ _REPORT = REPORT.encode()
 
 async def attend(balancer: Balancer, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer an http request by the health document, if that is asked for, and else by `app`."""
-    if not await _reported(balancer, scope, send):
+    report = _report(balancer, scope)
+    if report is None:
         await app(scope, receive, send)
+    else:
+        await _give(report, balancer.presence, scope, send)
 
 
 async def attend_and_count(
     balancer: Balancer, app: Answerer, told: Told, scope: Scope, receive: Receive, send: Send
 ) -> None:
     """As `attend`, for one of the app's own requests; `told`: those of its headers that matter here and to `app`."""
-    if await _reported(balancer, scope, send):
-        return
     presence = balancer.presence
+    report = _report(balancer, scope)
+    if report is not None:
+        await _give(report, presence, scope, send)
+        return
     asked = told.get(FORMAT)
     arrival = presence.enter()
     begun = False
@@ -57,17 +62,20 @@ async def attend_and_count(
         presence.leave()
 
 
-async def _reported(balancer: Balancer, scope: Scope, send: Send) -> bool:
-    """Whether the request has been answered by the health document."""
-    watch_sigterm(balancer, server=False)
-    report = balancer.presence.report(scope["method"], scope.get("path", ""))
-    if report is None:
-        return False
-    headers = _headers(balancer.presence, _closable(scope))
+def _report(balancer: Balancer, scope: Scope) -> Report | None:
+    """The health document, if that is what is asked for."""
+    presence = balancer.presence
+    if not presence.watched:
+        watch_sigterm(balancer, server=False)
+    path = scope.get("path", "")
+    return presence.report(scope["method"], path) if path == presence.path else None
+
+
+async def _give(report: Report, presence: Presence, scope: Scope, send: Send) -> None:
+    headers = _headers(presence, _closable(scope))
     headers = [*((name.encode(), value.encode()) for name, value in report.headers), *headers]
     await send({"type": "http.response.start", "status": int(report.status), "headers": headers})
     await send({"type": "http.response.body", "body": report.body})
-    return True
 
 
 def _closable(scope: Scope) -> bool:

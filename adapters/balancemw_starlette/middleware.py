@@ -1,7 +1,7 @@
 """The middleware: each request gets its context, our two errors get their answers, and all else passes through."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from balancemw import Balancer, Settings
@@ -10,7 +10,7 @@ from balancemw.balancer import install
 from balancemw.context import BOUND, REQUEST, Request
 from balancemw.events import LOG
 from balancemw.farewell import watch_sigterm
-from balancemw.inbound import ATTEMPT_COUNT, conclude, open_request, problem_of
+from balancemw.inbound import ATTEMPT_COUNT, Door, conclude, problem_of
 from balancemw.orca import FORMAT
 from balancemw_starlette.asgi import ASGIApp, Message, Receive, Scope, Send, give
 from balancemw_starlette.attendance import Told, attend, attend_and_count
@@ -54,6 +54,7 @@ class BalanceMiddleware:
         self._owned = balancer is None
         self._closed = False
         self._forwarding = Forwarding(self.balancer) if self.balancer.settings.routes else None
+        self._door = Door(self.balancer)
         names = (*self.balancer.settings.inbound.deadline_headers, ATTEMPT_COUNT, FORMAT)
         self._headers = {name.encode("latin-1"): name for name in names}
 
@@ -68,13 +69,23 @@ class BalanceMiddleware:
         await attend_and_count(self.balancer, self._answer, self._told(scope), scope, receive, send)
 
     async def _answer(self, told: Told, scope: Scope, receive: Receive, send: Send) -> None:
-        request = open_request(self.balancer, told.get)
+        request = self._door.open(told.get)
         forwarded = None if self._forwarding is None else self._forwarding.app_for(scope)
         if forwarded is not None:
             await self._run(forwarded, request, scope, receive, send)
             return
         scope.setdefault("state", {})["balancer"] = self.balancer
-        await self._serve(request, scope, receive, send)
+        answer = _Answer(send, request)
+        try:
+            await self._run(self._app, request, scope, receive, answer.send)
+        except Exception as error:
+            problem = None if answer.started else problem_of(error)
+            if problem is None:
+                await answer.release()
+                raise
+            await give(problem, scope, receive, send)
+        else:
+            await answer.release()
 
     async def _converse(self, scope: Scope, receive: Receive, send: Send) -> None:
         """What is not a request with an answer."""
@@ -101,21 +112,6 @@ class BalanceMiddleware:
                 REQUEST.reset(request_token)
             except ValueError:  # abandoned, and closed from another context: ours ended with its task
                 pass
-
-    # -- requests
-
-    async def _serve(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = _Answer(send, request)
-        try:
-            await self._run(self._app, request, scope, receive, answer.send)
-        except Exception as error:
-            problem = None if answer.started else problem_of(error)
-            if problem is None:
-                await answer.release()
-                raise
-            await give(problem, scope, receive, send)
-        else:
-            await answer.release()
 
     def _told(self, scope: Scope) -> Told:
         """The headers that matter here; of repeated ones the first."""
@@ -183,26 +179,27 @@ class _Answer:
         self.started = False
         self._send = send
         self._request = request
-        self._held: list[Message] = []
+        self._held: Sequence[Message] = ()
 
     async def send(self, message: Message) -> None:
         kind = message["type"]
         if kind == "http.response.start" and message["status"] == 500:
-            self._held.append(message)
+            self._held = (*self._held, message)
             return
         if kind in _BODIES and not message.get("more_body"):
             conclude(self._request)
             if self._held:
-                self._held.append(message)
+                self._held = (*self._held, message)
                 return
-        await self.release()
+        if self._held:
+            await self.release()
         self.started = self.started or kind == "http.response.start"
         await self._send(message)
 
     async def release(self) -> None:
         """Pass on what was held back."""
         if self._held:
-            held, self._held = self._held, []
+            held, self._held = self._held, ()
             self.started = True
             for message in held:
                 await self._send(message)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import Context
 from types import TracebackType
+from typing import Protocol
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from balancemw.context import Request
@@ -59,10 +60,28 @@ class Answer:
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [problem.body]
 
 
-class Body:
-    """The body of an answer, iterated and closed in the context of its request."""
+def is_whole(body: Iterable[bytes], environ: WSGIEnvironment) -> bool:
+    """Whether the server had better get the body as it is: it knows the length of a list, and how to send a file."""
+    if type(body) in (list, tuple):
+        return True
+    wrapper = environ.get("wsgi.file_wrapper")
+    return isinstance(wrapper, type) and isinstance(body, wrapper)
 
-    __slots__ = ("_answer", "_body", "_chunks", "_closed", "_context", "_environ", "_request")
+
+class Ended(Protocol):
+    """Something to be told that an answer is over."""
+
+    def end(self) -> None: ...
+
+
+class Body:
+    """The body of an answer, iterated and closed in the context of its request.
+
+    Attributes:
+        visit: who is told first when it is closed; None: nobody.
+    """
+
+    __slots__ = ("_answer", "_body", "_chunks", "_closed", "_context", "_environ", "_request", "visit")
 
     def __init__(
         self, body: Iterable[bytes], context: Context, answer: Answer, environ: WSGIEnvironment, request: Request
@@ -74,6 +93,7 @@ class Body:
         self._request = request
         self._chunks: Iterator[bytes] | None = None
         self._closed = False
+        self.visit: Ended | None = None
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -84,7 +104,8 @@ class Body:
                 self._chunks = self._context.run(iter, self._body)
             chunk = self._context.run(next, self._chunks)
         except StopIteration:
-            self._answer.release()
+            if not self._answer.started:
+                self._answer.release()
             raise
         except Exception as error:
             problem = None if self._answer.started else problem_of(error)
@@ -92,7 +113,8 @@ class Body:
                 raise
             self._chunks = iter(self._answer.give(problem, self._environ))
             return next(self._chunks)
-        self._answer.release()
+        if not self._answer.started:
+            self._answer.release()
         return chunk
 
     def close(self) -> None:
@@ -100,6 +122,8 @@ class Body:
         if self._closed:
             return
         self._closed = True
+        if self.visit is not None:
+            self.visit.end()
         conclude(self._request)
         close = getattr(self._body, "close", None)
         if close is not None:

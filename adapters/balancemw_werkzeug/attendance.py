@@ -6,10 +6,12 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from balancemw import Balancer
 from balancemw.farewell import watch_sigterm
+from balancemw.inbound import wsgi_key
 from balancemw.orca import FORMAT, REPORT
 from balancemw.presence import Presence
+from balancemw_werkzeug.answer import Body, is_whole
 
-_FORMAT = "HTTP_" + FORMAT.upper().replace("-", "_")
+_FORMAT = wsgi_key(FORMAT)
 
 
 def attend(
@@ -23,16 +25,18 @@ def attend(
 
     `counts`: whether it is one of the app's own requests: others are not counted, and told nothing.
     """
-    watch_sigterm(balancer, server="SERVER_SOFTWARE" in environ)
     presence = balancer.presence
-    report = presence.report(environ["REQUEST_METHOD"], environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""))
+    if not presence.watched:
+        watch_sigterm(balancer, server="SERVER_SOFTWARE" in environ)
+    path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    report = presence.report(environ["REQUEST_METHOD"], path) if path == presence.path else None
     if report is not None:
         start_response(f"{int(report.status)} {report.status.phrase}", [*report.headers, *presence.headers()])
         return [report.body]
     if not counts:
         return app(environ, start_response)
     asked = environ.get(_FORMAT)
-    visit = _Visit(presence)
+    visit = Visit(presence)
 
     def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Callable[[bytes], object]:
         visit.answer(status[:1] == "5")
@@ -49,19 +53,22 @@ def attend(
         visit.answer(True)
         presence.leave()
         raise
-    if _is_whole(body, environ):
+    if type(body) is Body:  # one of the app's, that needs its request until it is closed
+        body.visit = visit
+        return body
+    if is_whole(body, environ):
         presence.leave()  # what is left is the server's to do
         return body
     return _Body(body, visit)
 
 
-class _Visit:
+class Visit:
     """A request that is being served, and whether its answer has begun."""
 
-    __slots__ = ("_arrival", "_begun", "presence")
+    __slots__ = ("_arrival", "_begun", "_presence")
 
     def __init__(self, presence: Presence) -> None:
-        self.presence = presence
+        self._presence = presence
         self._begun = False
         self._arrival = presence.enter()
 
@@ -69,15 +76,12 @@ class _Visit:
         """The answer begins, or it is certain that there is none: what is told first counts."""
         if not self._begun:
             self._begun = True
-            self.presence.answered(self._arrival, failed)
+            self._presence.answered(self._arrival, failed)
 
-
-def _is_whole(body: Iterable[bytes], environ: WSGIEnvironment) -> bool:
-    """Whether the server had better get the body as it is: it knows the length of a list, and how to send a file."""
-    if type(body) in (list, tuple):
-        return True
-    wrapper = environ.get("wsgi.file_wrapper")
-    return isinstance(wrapper, type) and isinstance(body, wrapper)
+    def end(self) -> None:
+        """The body of the answer is closed."""
+        self.answer(True)  # closed before its first part, it has raised
+        self._presence.leave()
 
 
 class _Body:
@@ -85,9 +89,9 @@ class _Body:
 
     __slots__ = ("_body", "_visit")
 
-    def __init__(self, body: Iterable[bytes], visit: _Visit) -> None:
+    def __init__(self, body: Iterable[bytes], visit: Visit) -> None:
         self._body = body
-        self._visit: _Visit | None = visit
+        self._visit: Visit | None = visit
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._body)
@@ -97,8 +101,7 @@ class _Body:
         visit, self._visit = self._visit, None
         if visit is None:
             return
-        visit.answer(True)  # closed before its first part, it has raised
-        visit.presence.leave()
+        visit.end()
         close = getattr(self._body, "close", None)
         if close is not None:
             close()

@@ -1,23 +1,25 @@
 """The middleware: each request gets a context of its own, our two errors get their answers, all else passes through."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from balancemw import Balancer, Settings, SettingsError
 from balancemw.admin import admin_of
 from balancemw.balancer import install
-from balancemw.context import enter_request
-from balancemw.inbound import ATTEMPT_COUNT, open_request, problem_of
-from balancemw_werkzeug.answer import Answer, Body
+from balancemw.context import Request, enter_request
+from balancemw.inbound import Door, problem_of, wsgi_key
+from balancemw_werkzeug.answer import Answer, Body, is_whole
 from balancemw_werkzeug.attendance import attend
 from balancemw_werkzeug.surface import admin_path, serve_admin
 
 if TYPE_CHECKING:
     from balancemw_werkzeug.forwarding import Forwarding
+
+R = TypeVar("R")
 
 
 class BalanceMiddleware:
@@ -50,8 +52,7 @@ class BalanceMiddleware:
         self._app = app
         self._forwarding = _forwarding(self.balancer)
         self._admin = admin_of(self.balancer)
-        names = (*self.balancer.settings.inbound.deadline_headers, ATTEMPT_COUNT)
-        self._keys = {name: "HTTP_" + name.upper().replace("-", "_") for name in names}
+        self._door = Door(self.balancer, wsgi_key, joined=True)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if self._admin is not None and (below := admin_path(self._admin, environ)) is not None:
@@ -59,32 +60,32 @@ class BalanceMiddleware:
         return attend(self.balancer, self._answer, True, environ, start_response)
 
     def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        def header(name: str) -> str | None:
-            value: str | None = environ.get(self._keys[name])
-            return None if value is None else value.partition(",")[0]  # servers join repeated headers
-
         environ["balancemw.balancer"] = self.balancer
-        request = open_request(self.balancer, header)
+        request = self._door.open(environ.get)
         # Of its own, so that the body, which is iterated when this has returned, sees the request, and nothing leaks
         # into the thread when the server never closes it.
         context = copy_context()
-        context.run(enter_request, request)
         if self._forwarding is not None:
-            forwarded = context.run(self._forwarding.answer, environ, start_response)
+            forwarded = context.run(_ask, request, self._forwarding.answer, environ, start_response)
             if forwarded is not None:
                 return forwarded
         answer = Answer(start_response)
         try:
-            body = context.run(self._app, environ, answer.start)
+            body = context.run(_ask, request, self._app, environ, answer.start)
         except Exception as error:
             problem = None if answer.started else problem_of(error)
             if problem is None:
                 raise
             return answer.give(problem, environ)
-        if _needs_no_context(body, environ):
+        if is_whole(body, environ):
             answer.release()
             return body
         return Body(body, context, answer, environ, request)
+
+
+def _ask(request: Request, app: Callable[..., R], environ: WSGIEnvironment, start_response: StartResponse) -> R:
+    enter_request(request)
+    return app(environ, start_response)
 
 
 def _forwarding(balancer: Balancer) -> "Forwarding | None":
@@ -96,11 +97,3 @@ def _forwarding(balancer: Balancer) -> "Forwarding | None":
         missing = f"routes: to forward for a WSGI app needs {error.name}; pip install 'balancemw[werkzeug]'"
         raise SettingsError([missing]) from error
     return Forwarding(balancer)
-
-
-def _needs_no_context(body: Iterable[bytes], environ: WSGIEnvironment) -> bool:
-    """Whether the server had better get the body as it is: it knows the length of a list, and how to send a file."""
-    if type(body) in (list, tuple):
-        return True
-    wrapper = environ.get("wsgi.file_wrapper")
-    return isinstance(wrapper, type) and isinstance(body, wrapper)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from balancemw import Balancer, DeadlineExceeded, NoNodeAvailable, SettingsError, UnknownService
 from balancemw.context import Bound, Request, time_left
-from balancemw.inbound import conclude, open_request, problem_of
+from balancemw.inbound import Door, conclude, problem_of
 from tests.engine.clock import FakeClock
 
 MILLISECONDS = "x-request-timeout-ms"
@@ -29,7 +29,7 @@ def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def opened(headers: Mapping[str, str], **inbound: object) -> Request:
     balancer = Balancer({"services": {"s": {"nodes": ["http://a:1"]}}, "inbound": inbound})
-    request = open_request(balancer, headers.get)
+    request = Door(balancer).open(headers.get)
     assert request.balancer is balancer
     return request
 
