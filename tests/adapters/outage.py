@@ -15,8 +15,12 @@ import aiohttp
 
 from tests.adapters.replicas import Replica, running
 
-RATE = 200
+RATE = 100
 """Requests per second, sent at their time whether or not earlier ones have been answered."""
+
+MOST = 100
+"""Requests under way at a time, beyond which the next waits: more of them than a busy machine can serve would time out
+on a replica that is well. Those that the hanging one keeps are fewer."""
 
 KILLED, HUNG, BACK, END = 2.0, 5.0, 8.0, 12.0
 """Seconds from the beginning at which the first replica is killed, the second hangs, both return, and the load ends."""
@@ -97,12 +101,15 @@ async def _run(url: str, replicas: list[Replica]) -> Outcome:
     # A connection per request: one kept open may be closed by the server the moment it is used again.
     connector = aiohttp.TCPConnector(limit=0, force_close=True)
     timeout = aiohttp.ClientTimeout(total=PATIENCE)
+    turns = asyncio.Semaphore(MOST)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session, asyncio.TaskGroup() as tasks:
         tasks.create_task(_break_and_mend(replicas, begin, outcome))
         for number in range(int(RATE * END)):
             due = begin + number / RATE
             await asyncio.sleep(max(0.0, due - loop.time()))
-            tasks.create_task(_request(session, url, loop.time() - begin, outcome))
+            await turns.acquire()
+            request = tasks.create_task(_request(session, url, loop.time() - begin, outcome))
+            request.add_done_callback(lambda _: turns.release())
     return outcome
 
 
