@@ -55,7 +55,7 @@ class Roster:
         self._keep = keep
         self._ramp = ramp
         self._rng = rng
-        self._tier_of: dict[Peer, Tier] = {}
+        self._by_priority: dict[int, Tier] = {}
         self._ramping: set[Peer] = set()
 
     def arrange(self, peers: Iterable[Peer]) -> None:
@@ -65,9 +65,9 @@ class Roster:
         for peer in self.peers.values():
             by_priority.setdefault(peer.node.priority, []).append(peer)
         alone = len(by_priority) == 1
-        self.tiers = tuple(self._tier(each, by_priority[each], alone=alone) for each in sorted(by_priority))
-        self._tier_of = {peer: tier for tier in self.tiers for peer in tier.everyone}
-        self._ramping &= self._tier_of.keys()
+        self._by_priority = {each: self._tier(each, by_priority[each], alone=alone) for each in sorted(by_priority)}
+        self.tiers = tuple(self._by_priority.values())
+        self._ramping.intersection_update(self.peers.values())
 
     def _tier(self, priority: int, peers: list[Peer], *, alone: bool) -> Tier:
         strategy = self._strategies.get(priority)
@@ -108,11 +108,11 @@ class Roster:
 
     def tier_of(self, peer: Peer) -> Tier | None:
         """The tier of `peer`, or None when it has left the service since."""
-        return self._tier_of.get(peer)
+        return self._by_priority.get(peer.node.priority) if self.peers.get(peer.node.url) is peer else None
 
     def reweigh(self, peer: Peer) -> None:
         """The weight of `peer` changed."""
-        tier = self._tier_of.get(peer)
+        tier = self.tier_of(peer)
         if tier is not None:
             tier.reweigh()
 
@@ -231,11 +231,11 @@ class Roster:
 
     def others(self, peer: Peer) -> Iterator[Record]:
         """Records of good nodes of the same tier to compare `peer` with; a sample where there are many."""
-        return (other.record for other in self._around(self._tier_of[peer]) if other is not peer and not other.accused)
+        return (other.record for other in self._around(self._by_priority[peer.node.priority]) if other is not peer and not other.accused)
 
     def usual_latency(self, peer: Peer) -> float:
         """The median latency of good nodes of its tier, in seconds; of a sample where there are many; 0.0: unknown."""
-        tier = self._tier_of.get(peer)
+        tier = self.tier_of(peer)
         around = self._around(tier) if tier else ()
         known = [other.latency for other in around if other.latency and not other.accused]
         return median_low(known) if known else 0.0

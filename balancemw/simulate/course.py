@@ -14,6 +14,8 @@ from balancemw.simulate.replica import Replica
 from balancemw.simulate.scenario import Scenario
 from balancemw.simulate.world import World
 
+_MANY = 200_000  # pairs of a caller and a replica
+
 
 class Course:
     """A scenario as it takes its course. Every kind of chance has a generator of its own, so that calls, their work and
@@ -65,7 +67,9 @@ class Course:
             self._call()
             while self._open and self.world.plans:
                 self.world.run(self.world.plans[0][0])
-        self._callers.clear()  # millions of peers, whose memory is of use for what comes
+        self._callers.clear()
+        if self.scenario.callers * self.scenario.replicas >= _MANY:
+            gc.collect()  # what follows takes memory as well
         return self.record.outcome(self.strategy, self.office, self.events.counts, time.perf_counter() - began)
 
     def _call(self) -> None:
