@@ -117,20 +117,20 @@ def _viewer(max_age: float) -> Callable[[Load, float], tuple[float, float]]:
 
     def view(peer: Load, now: float) -> tuple[float, float]:
         nonlocal usual, heard
-        own, others = peer.in_flight, peer.others
+        own, others, load = peer.in_flight, peer.others, peer.in_flight + 1.0
         if others >= 0.0 and now - peer.reported_at < max_age:
             usual += (others - usual) * (_FOLLOW if heard else 1.0)
             heard = True
             latency = peer.reported_latency or peer.faded_latency(now)
         else:
             others, latency = usual, peer.faded_latency(now)
-        failures = peer.failures(now)
-        if failures:
+        if peer.penalty and (failures := peer.failures(now)):
+            load += failures
             latency = max(latency, peer.latency) or UNKNOWN
         if own > peer.streams:
             age = now - peer.started / (own - peer.streams)
             if age > latency:
                 latency = age if latency else max(age, UNKNOWN)
-        return (own + others + failures + 1.0) / peer.weight, latency
+        return (load + others) / peer.weight, latency
 
     return view
