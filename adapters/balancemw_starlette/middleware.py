@@ -1,7 +1,7 @@
 """The middleware: each request gets its context, our two errors get their answers, and all else passes through."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
 
 from balancemw import Balancer, Settings
@@ -181,19 +181,27 @@ class _Answer:
         self._request = request
         self._held: Sequence[Message] = ()
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
+        """Pass `message` on, or hold it back."""
+        kind = message["type"]
+        if self._held or (kind == "http.response.start" and message["status"] == 500):
+            return self._hold(message)
+        if kind == "http.response.start":
+            self.started = True
+        elif kind in _BODIES and not message.get("more_body"):
+            conclude(self._request)
+        return self._send(message)
+
+    async def _hold(self, message: Message) -> None:
         kind = message["type"]
         if kind == "http.response.start" and message["status"] == 500:
             self._held = (*self._held, message)
             return
         if kind in _BODIES and not message.get("more_body"):
             conclude(self._request)
-            if self._held:
-                self._held = (*self._held, message)
-                return
-        if self._held:
-            await self.release()
-        self.started = self.started or kind == "http.response.start"
+            self._held = (*self._held, message)
+            return
+        await self.release()
         await self._send(message)
 
     async def release(self) -> None:

@@ -262,3 +262,60 @@ def test_bounds_are_restored_after_success_failure_and_cancellation():
         with attempt:
             break
     assert current_bound() is None
+
+
+def test_after_a_call_holds_what_held_around_it():
+    stage, left = Stage(1, attempt_timeout=1), list[float | None]()
+
+    def view() -> None:
+        for _ in range(3):
+            stage.call()
+            left.append(remaining())
+
+    in_request(stage, 5.0, view)
+    assert left == pytest.approx([4.99, 4.98, 4.97])  # a call takes 0.01 s
+
+
+def test_a_block_ends_also_after_a_call_in_it():
+    stage = Stage(1, attempt_timeout=1)
+    with deadline(3600.0):
+        stage.call()
+        left = remaining()
+        assert left is not None
+        assert left > 1.0
+    assert remaining() is None
+
+
+def test_inside_a_call_that_another_one_was_made_in_the_outer_one_holds():
+    stage, left = Stage(1, attempt_timeout=1), list[float | None]()
+
+    def outer(_: Node) -> None:
+        stage.call()
+        left.append(remaining())
+
+    stage.balancer.call("s")(outer)()
+    left.append(remaining())
+    assert left == [pytest.approx(0.99), None]
+
+
+def test_what_a_try_leaves_running_has_the_time_that_it_needs():
+    stage, left = Stage(1, attempt_timeout=1), list[float | None]()
+
+    async def flow() -> None:
+        go, tasks = asyncio.Event(), list[asyncio.Task[None]]()
+
+        async def rest() -> None:
+            left.append(remaining())
+            await go.wait()
+            left.append(remaining())
+
+        async def function(_: Node) -> None:
+            tasks.append(asyncio.create_task(rest()))
+            await asyncio.sleep(0)
+
+        await stage.balancer.call("s")(function)()
+        go.set()
+        await tasks[0]
+
+    virtual_run(flow(), stage.clock)
+    assert left == [1.0, None]
