@@ -31,9 +31,13 @@ KEPT = Outcome(reads=1000, orders=100, retries=10, allowed=300.0, out_after=0.1,
 
 @contextmanager
 def running(app: str, directory: Path, *, pace: float = 0.3, settings: str = "") -> Iterator["subprocess.Popen[str]"]:
-    """The demo as a process of its own; `settings` are added to those of its app."""
+    """The demo as a process of its own; `settings` are added to those of its app.
+
+    Its story is told faster here, and it may take longer than a minute instead: so many processes start slowly beside
+    others' work.
+    """
     program = (
-        "import sys; from balancemw.demo import main, processes; "
+        "import sys; from balancemw.demo import main, processes, run; run.START, run.STORY = 50.0, 85.0; "
         f"processes.SETTINGS += {settings!r}; sys.exit(main({app!r}, plain=False, pace={pace}))"
     )
     paths = os.pathsep.join([str(ROOT), str(ROOT / "adapters")])
