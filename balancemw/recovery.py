@@ -14,7 +14,8 @@ from math import inf
 from balancemw.peer import Peer
 
 AT_FIRST = 4
-"""Calls in flight that a node gets at first, if it was not seen to carry more: `INIT_CWND` of TCP is of that order."""
+"""Calls in flight that a node gets at first, if it was not seen to carry more. TCP's slow start begins with as many
+segments (RFC 3390)."""
 
 PATIENCE = 1.0
 """Seconds that a call waits while no node is known to be good: then waiting may be in vain."""
@@ -66,7 +67,9 @@ class Recovery:
             elif now >= self.until:
                 self.on, self.until = False, inf
             else:
-                self._limit += self._share() * len(set(good).difference(self._open))
+                back = set(good).difference(self._open)
+                self._limit += self._share() * len(back)
+                self._old.update((peer, peer.waiting) for peer in back)
                 self._open = good
 
     def _begin(self, peers: tuple[Peer, ...]) -> None:

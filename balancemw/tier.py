@@ -114,6 +114,8 @@ class Tier:
         for peer in (*kept, *(self.trials if self.sticky else ())):
             peer.open = True
         self._rebuild()
+        if len(self.groups) > 1:  # hardly a call goes there that could show that they are well
+            self.trials += tuple(peer for peer in self.groups[1] if peer in self.kept and peer in due)
         return min(again, now + _RERANK) if kept and self.healthy else again
 
     def _keep(self, accused: list[Peer], good: int, now: float) -> list[Peer]:

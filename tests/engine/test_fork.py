@@ -205,6 +205,18 @@ print(json.dumps([in_child({fork}, child), [each["state"] for each in told(made)
     assert parent == ["draining", "up", "up"]
 
 
+def test_every_child_calls_a_subset_of_its_own():
+    subsets = run("""
+made = balancer(nodes=200, subset=5)
+def child():
+    made.call("s")(lambda node: None)()
+    return sorted(node.host for node in made["s"].available)
+print(json.dumps([in_child(fork, child) for fork in (python_fork, c_fork) * 3] + [child()]))
+""")
+    assert {len(subset) for subset in subsets} == {5}
+    assert len({tuple(subset) for subset in subsets}) == 7
+
+
 def test_a_grandchild_is_a_process_of_its_own_too():
     sequences = run("""
 made = balancer(strategy="random")

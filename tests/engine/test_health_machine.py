@@ -59,13 +59,20 @@ class HealthMachine(RuleBasedStateMachine):
         strategy=st.sampled_from(STRATEGIES),
         window=st.sampled_from([0, 10]),
         seed=st.integers(0, 5),
+        zone=st.sampled_from(["", "", "odd"]),
     )
-    def begin_service(self, sizes: list[int], keep: float, strategy: str, window: float, seed: int) -> None:
+    def begin_service(self, sizes: list[int], keep: float, strategy: str, window: float, seed: int, zone: str) -> None:
         priorities = [priority for priority, size in enumerate(sizes) for _ in range(size)]
         nodes = [self.entry(f"n{i}", priority) for i, priority in enumerate(priorities)]
         self.keep = keep
         self.stage = Stage(
-            nodes, seed=seed, strategy=strategy, ejection={"keep": keep}, slow_start={"window": window}, timeout=20
+            nodes,
+            seed=seed,
+            strategy=strategy,
+            ejection={"keep": keep},
+            slow_start={"window": window},
+            timeout=20,
+            zone=zone,
         )
         self.service = self.stage.service
         self.models = {entry["url"][7:-3]: Model(entry) for entry in nodes}
@@ -73,7 +80,9 @@ class HealthMachine(RuleBasedStateMachine):
 
     @staticmethod
     def entry(host: str, priority: int) -> dict[str, Any]:
-        return {"url": f"http://{host}:80", "weight": 1.0 + int(host[1:]) % 3, "priority": priority}
+        number = int(host[1:])
+        zone = "odd" if number % 2 else "even"
+        return {"url": f"http://{host}:80", "weight": 1.0 + number % 3, "priority": priority, "zone": zone}
 
     # -- what the model says
 

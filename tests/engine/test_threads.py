@@ -222,3 +222,13 @@ def test_a_balancer_made_in_one_thread_and_called_first_in_many():
     together(*[call] * 16)
     assert len(sent) == 16
     assert sum(each["calls"] for each in told(balancer)) == 16
+
+
+def test_zones_and_subsets_hold_in_many_threads():
+    nodes = [{"url": f"http://n{i}:80", "zone": "ab"[i % 2]} for i in range(8)]
+    settings = {"services": {"s": {"nodes": nodes, "zone": "a", "subset": 2, "retry": {"budget_floor": 1e6}}}}
+    balancer, sent = Balancer(settings, rng=random.Random(1)), list[str]()
+    together(*(caller(balancer, 60, sent, seed) for seed in range(4)))
+    seen = Counter(sent)
+    assert {each["name"]: each["calls"] for each in told(balancer)} == {f"n{i}:80": seen[f"n{i}"] for i in range(8)}
+    assert all(each["in_flight"] == 0 for each in told(balancer))

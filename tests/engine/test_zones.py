@@ -170,7 +170,7 @@ def test_where_accused_nodes_have_to_stay_in_no_caller_notices(keep: float):
 def test_the_first_retry_stays_in_the_zone():
     there = stage(zoned(a=2, b=2))
     there.does = {"a0": reset}
-    assert there.calls(6, idempotent=True).keys() == {"a0", "a1"}
+    assert there.calls(4, idempotent=True).keys() == {"a0", "a1"}
 
 
 def test_a_retry_leaves_when_no_untried_node_of_the_zone_is_left():
