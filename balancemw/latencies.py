@@ -52,6 +52,7 @@ class Latencies:
     def _read(self) -> float:
         seen: Counter[int] = sum(self._past, Counter())
         beyond = seen.total() * (1.0 - self._share)
+        bucket = 0
         for bucket in sorted(seen, reverse=True):
             beyond -= seen[bucket]
             if beyond < -1e-9:

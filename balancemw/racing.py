@@ -12,7 +12,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import copy_context
-from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import Any
@@ -225,7 +224,8 @@ class _Finish:
 
     def job(self, attempt: Try) -> Callable[[], object]:
         """What makes a try, in any thread and in the context of whoever calls this."""
-        return partial(copy_context().run, self._run, attempt)
+        context = copy_context()
+        return lambda: context.run(self._run, attempt)
 
     def _run(self, attempt: Try) -> None:
         outcome = attempt_sync(attempt, self._send)

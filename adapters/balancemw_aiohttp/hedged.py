@@ -64,5 +64,5 @@ def _twin(request: ClientRequest) -> ClientRequest:
     """The same request once more, before either is sent: the state of being sent is kept in it."""
     twin = copy(request)
     twin.headers = request.headers.copy()
-    twin._timer = TimerNoop()  # the session's keeps a stack of tasks, and must not see two of them take turns
+    vars(twin)["_timer"] = TimerNoop()  # the session's keeps a stack of tasks, and must not see two of them take turns
     return twin
