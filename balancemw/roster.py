@@ -231,7 +231,8 @@ class Roster:
 
     def others(self, peer: Peer) -> Iterator[Record]:
         """Records of good nodes of the same tier to compare `peer` with; a sample where there are many."""
-        return (other.record for other in self._around(self._by_priority[peer.node.priority]) if other is not peer and not other.accused)
+        around = self._around(self._by_priority[peer.node.priority])
+        return (other.record for other in around if other is not peer and not other.accused)
 
     def usual_latency(self, peer: Peer) -> float:
         """The median latency of good nodes of its tier, in seconds; of a sample where there are many; 0.0: unknown."""
