@@ -1,15 +1,15 @@
 """Timeouts of async attempts that cost next to nothing until they fire.
 
 ``asyncio.timeout`` makes a timer per use, which alone costs more than all else that a call needs here. An attempt
-instead joins the set of those being watched on its event loop, and leaves it; one timer per loop, set for the
-earliest end in that set, looks through it when it fires. The rules of cancelling are those of ``asyncio.timeout``.
+instead joins those being watched on its event loop, and leaves them; one timer per loop, set for the earliest end
+among them, looks through them when it fires. The rules of cancelling are those of ``asyncio.timeout``.
 """
 
 import asyncio
 import threading
 from asyncio import current_task, get_running_loop
 from math import inf
-from typing import Any
+from typing import Any, ClassVar
 
 from balancemw.context import Bound, Clock
 
@@ -17,12 +17,11 @@ from balancemw.context import Bound, Clock
 class Watch(Bound):
     """A bound of one task, which is cancelled at its end unless it has been told before that it is over."""
 
-    __slots__ = ("_cancelling", "_expired", "_open", "_task")
+    __slots__ = ("_cancelled", "_cancelling", "_open")
 
-    _open: "set[Watch]"
-    _task: "asyncio.Task[Any]"
+    _open: "dict[Watch, asyncio.Task[Any]]"  # of the loop: nothing here may hold a task, whose context holds this
     _cancelling: int
-    _expired: bool
+    _cancelled: "asyncio.Task[Any] | None"
 
     def watch(self) -> bool:
         """Watch the current task from now on; returns whether there is one: not where something else than asyncio runs.
@@ -36,39 +35,46 @@ class Watch(Bound):
         task = current_task(loop)
         if task is None:
             return False
-        watches = _current.watches
+        watches = _Watches.latest
         if watches is None or watches.loop is not loop:
-            watches = _current.watches = _Watches(loop)
+            watches = _watches_of(loop)
         self._open = watches.open
-        self._task = task
         self._cancelling = task.cancelling()
-        self._expired = False
-        watches.open.add(self)
+        self._cancelled = None
+        watches.open[self] = task
         if self.until < watches.due:
             watches.set_timer(self.until, self.clock)
         return True
 
     def expire(self) -> None:
         """Cancel the task: the time is up."""
-        self._expired = True
-        self._task.cancel()
+        self._cancelled = task = self._open.pop(self)
+        task.cancel()
 
     def end(self, error: BaseException | None = None) -> bool:
         """It is over, with `error`; returns whether that error is nothing but this timeout."""
-        self._open.discard(self)
-        if not self._expired:
+        if self._open.pop(self, None) is not None:
             return False
-        return self._task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError)
+        task, self._cancelled = self._cancelled, None
+        if task is None:
+            return False
+        return task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError)
 
 
 class _Watches:
-    """The watches of one event loop."""
+    """The watches of one event loop.
+
+    Attributes:
+        latest: those of the loop that any thread ran last: most processes have but one.
+    """
 
     __slots__ = ("_timer", "due", "loop", "open")
 
+    latest: "ClassVar[_Watches | None]" = None
+
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.open: set[Watch] = set()
+        self.open: dict[Watch, asyncio.Task[Any]] = {}
         self.due = inf
         self._timer: asyncio.TimerHandle | None = None
 
@@ -81,7 +87,6 @@ class _Watches:
     def _fire(self, clock: Clock) -> None:
         due, self.due, self._timer = self.due, inf, None
         for watch in [watch for watch in self.open if watch.until <= due]:
-            self.open.discard(watch)
             watch.expire()
         if self.open:
             self.set_timer(min(watch.until for watch in self.open), clock)
@@ -94,6 +99,14 @@ class _OfThread(threading.local):
 
 
 _current = _OfThread()
+
+
+def _watches_of(loop: asyncio.AbstractEventLoop) -> _Watches:
+    watches = _current.watches
+    if watches is None or watches.loop is not loop:
+        watches = _current.watches = _Watches(loop)
+    _Watches.latest = watches
+    return watches
 
 
 def watch(until: float, clock: Clock) -> Watch | None:

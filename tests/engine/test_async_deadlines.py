@@ -1,6 +1,8 @@
 """How async functions are ended when their time is up, and what cancelling from outside does."""
 
 import asyncio
+import gc
+import weakref
 from collections import deque
 
 import pytest
@@ -231,3 +233,25 @@ def test_a_task_remembers_no_cancellation_that_was_only_a_timeout():
     found, cancelling = virtual_run(flow(), stage.clock)
     assert found in ("n0", "n1")
     assert cancelling == 0
+
+
+def test_a_task_that_made_a_call_goes_without_waiting_for_the_garbage_collector():
+    stage = Stage(1)
+
+    @stage.balancer.call("s")
+    async def call(_: Node) -> None:
+        await asyncio.sleep(0.1)
+
+    async def flow() -> None:
+        task = asyncio.create_task(call())  # its context remembers the try
+        gone = weakref.ref(task)
+        await task
+        del task
+        await asyncio.sleep(0)
+        assert gone() is None
+
+    gc.disable()
+    try:
+        virtual_run(flow(), stage.clock)
+    finally:
+        gc.enable()
