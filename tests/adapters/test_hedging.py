@@ -189,6 +189,7 @@ class Stage:
     def __init__(self, replicas: list[Scripted], *, more: Sequence[str] = (), **service: Any) -> None:
         self.slow, self.quick = replicas[:2]
         self.does = self.slow.act = Slow()
+        self.quick.act = after(self.does.reached, answering())  # or a request might be cancelled before it is read
         nodes = [{"url": self.slow.url, "weight": 1000.0}, {"url": self.quick.url, "weight": 1.0}]
         nodes += [{"url": url, "weight": 0.001} for url in more]
         own = {"nodes": nodes, "strategy": "weighted_round_robin", "hedge": HEDGE, "ejection": {"slow": 0}} | service
@@ -385,7 +386,7 @@ def test_hedges_are_no_more_than_max_extra_and_else_the_slow_node_is_waited_for(
                 wait_for(lambda: len(stage.quick.seen) > hedges)
             request.answer()
 
-        stage.slow.act = dawdle
+        stage.slow.act, stage.quick.act = dawdle, answering()
         with client(stage.balancer) as send:
             for _ in range(12):
                 assert send() == (200, b"ok")
@@ -398,13 +399,14 @@ def test_hedges_are_no_more_than_max_extra_and_else_the_slow_node_is_waited_for(
 def test_a_percentile_has_to_be_seen_before_anything_is_hedged() -> None:
     with scripted(2) as replicas:
         stage = Stage(replicas, hedge={"delay": "p90", "max_extra": 1.0})
-        stage.slow.act = answering()
+        stage.slow.act = stage.quick.act = answering()
         with by_aiohttp(stage.balancer) as send:
             for _ in range(10):
                 assert stage.hedging()["delay_ms"] is None
                 send()
             assert stage.hedging()["delay_ms"] >= 1.0
             stage.slow.act = stage.does
+            stage.quick.act = after(stage.does.reached, answering())
             hedges = stage.hedging()["hedges"]
             assert send() == (200, b"ok")
             assert stage.does.gone.wait(30.0)
@@ -415,6 +417,7 @@ def test_a_percentile_has_to_be_seen_before_anything_is_hedged() -> None:
 @pytest.mark.parametrize("client", ASYNC)
 def test_who_has_the_head_first_has_won_and_the_body_may_take_its_time(stage: Stage, client: Client) -> None:
     def slowly(request: Request) -> None:
+        stage.does.reached.wait()
         request.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
         stage.does.gone.wait()
         request.say("ok")
