@@ -205,7 +205,8 @@ class Pool(Register):
         """The call that was counted in at `started` was ended because nobody waited for it any more: no failure."""
         with self.lock:
             peer.end(started)
-            self._standing.excuse(peer, fault, started, now)
+            self._standing.overtake(peer, fault, started, now)
+        self._news.tell()
 
     # -- the choice
 

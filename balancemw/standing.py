@@ -14,6 +14,8 @@ from balancemw.routes import Routes
 from balancemw.tier import Tier
 from balancemw.traffic import Traffic
 
+_AGAIN = 1.0  # seconds after which a trial is made again that was overtaken
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -132,6 +134,13 @@ class Standing:
         if fault.kind is not Kind.APPLICATION and now - started > peer.latency:
             peer.observe_at_least(now - started, now)  # nobody's fault, but it did take that long
         self._release_trial(peer, started)
+
+    def overtake(self, peer: Peer, fault: Fault, started: float, now: float) -> None:
+        """A call was ended as another node had answered. If it was a trial, the next one is not made at once."""
+        if peer.trial_at is not None and started >= peer.trial_at and peer.awaits_readmission(now):
+            mark = self._traffic.gone(peer, f"its trial call took too long ({fault.reason})", now, now + _AGAIN)
+            self.put(peer, mark, now, "ejected")
+        self.excuse(peer, fault, started, now)
 
     def _release_trial(self, peer: Peer, started: float) -> None:
         """Its trial call, if this was it, proved nothing: the next call may be the trial."""

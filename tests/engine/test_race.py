@@ -173,6 +173,23 @@ class TestWho:
         assert told["latency_ms"] == pytest.approx(2050.0)
         assert not stage.events
 
+    def test_a_trial_that_is_overtaken_is_made_again_in_a_second_and_not_with_every_call(self, stage: Stage):
+        stage.put_out("n0")
+        stage.clock.advance(stage.time_out() + 0.01)
+        runner = Runner(stage)
+        assert runner.first.node.host == "n0"
+        hedge = runner.hedge()
+        assert runner.end(hedge)
+        runner.race.leave()
+        runner.finish(hedge)
+        runner.race.give_back(outcome(runner.first, "cancelled"))
+        assert stage.states()["n0"] == "ejected"
+        assert "n0" not in stage.calls(6)
+        stage.clock.advance(1.0)
+        assert stage.calls(1) == {"n0": 1}
+        assert stage.states()["n0"] == "slow_start"
+        assert stage.in_flight() == 0
+
     @pytest.mark.parametrize("kind", ["refused", "reset", "unavailable"])
     def test_what_is_the_nodes_own_fault_stays_its_own(self, stage: Stage, kind: str):
         runner = Runner(stage)
