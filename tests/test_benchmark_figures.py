@@ -11,6 +11,7 @@ from benchmarks.arena.contenders import Contender
 from benchmarks.arena.figures import figures, quantile, series
 from benchmarks.arena.match import verdict_of
 from benchmarks.arena.stage import Arrival, Run, Window
+from benchmarks.plots import plot
 from benchmarks.records import append, latest, record
 from benchmarks.report import Report
 
@@ -110,6 +111,23 @@ def test_pages_show_the_latest_results_between_their_markers(tmp_path: Path) -> 
     assert latest(tmp_path / "plots" / "results.jsonl").keys() == {"pick"}
     pages.write(tmp_path / "gone", tmp_path / "plots", [page])
     assert page.read_text() == text
+
+
+def test_plots_are_drawn_of_records_and_are_the_same_for_the_same(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    course = {"nginx": {"series": series(a_run(failing=(1.0, 2.0))), "faults": [{"begin": 1.0, "end": 2.0}]}}
+    costs = {"nginx": {"client": 1e-4, "proxy": 2e-5, "replicas": 3e-5}}
+    for name, data in (("one_slow", {"contenders": course}), ("steady", {"costs": costs})):
+        records = [record(name, Report("A title", (), (), data=data))]
+        first = plot(name, records, tmp_path)
+        assert first is not None
+        drawn = first.read_text()
+        assert "A title" in drawn
+        assert "nginx" in drawn
+        again = plot(name, records, tmp_path)
+        assert again is not None
+        assert again.read_text() == drawn
+    assert plot("pick", [record("pick", Report("Choices", (), ()))], tmp_path) is None
 
 
 def test_no_figure_of_the_repository_is_typed_by_hand(tmp_path: Path) -> None:
