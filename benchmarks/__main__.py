@@ -14,7 +14,7 @@ from rich.console import Console
 
 from benchmarks.arena.contenders import CONTENDERS
 from benchmarks.arena.match import play
-from benchmarks.records import RESULTS, append, record
+from benchmarks.records import RESULTS, append, records_of
 from benchmarks.report import Report, show
 from benchmarks.timing import FULL, QUICK, Effort
 
@@ -42,10 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not console.is_terminal:
         console = Console(width=120)  # a file has room for whole tables
     for name in options.names or NAMES:
-        for report in _run(name, replace(QUICK if options.quick else FULL, only=tuple(options.only))):
+        reports = _run(name, replace(QUICK if options.quick else FULL, only=tuple(options.only)))
+        for report in reports:
             show(report, console)
-            if options.results is not None:
-                append(options.results, [record(name, report)])
+        if options.results is not None:
+            append(options.results, records_of(name, reports))
         gc.collect()  # what one benchmark leaves behind is not the next one's to clear away
     if options.pages:
         from benchmarks.pages import write

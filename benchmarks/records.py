@@ -30,19 +30,25 @@ _PACKAGES = (
 Record = Mapping[str, Any]
 
 
-def record(benchmark: str, report: Report) -> Record:
-    """One table as plain values."""
-    return {
+def records_of(benchmark: str, reports: Iterable[Report]) -> list[Record]:
+    """The tables of one run of a benchmark as plain values."""
+    where = {
         "benchmark": benchmark,
-        "title": report.title,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "date": datetime.now(UTC).isoformat(),
         "machine": machine(),
         "versions": versions(),
-        "columns": list(report.columns),
-        "rows": [list(row) for row in report.rows],
-        "notes": list(report.notes),
-        "data": report.data,
     }
+    return [
+        {
+            **where,
+            "title": report.title,
+            "columns": list(report.columns),
+            "rows": [list(row) for row in report.rows],
+            "notes": list(report.notes),
+            "data": report.data,
+        }
+        for report in reports
+    ]
 
 
 def append(file: Path, records: Iterable[Record]) -> None:
@@ -52,13 +58,15 @@ def append(file: Path, records: Iterable[Record]) -> None:
 
 
 def latest(file: Path) -> dict[str, list[Record]]:
-    """The last tables of each benchmark in `file`."""
-    found: dict[str, dict[str, Record]] = {}
-    if file.exists():
-        for line in file.read_text().splitlines():
-            each = json.loads(line)
-            found.setdefault(each["benchmark"], {})[each["title"]] = each
-    return {name: list(records.values()) for name, records in found.items()}
+    """The tables of each benchmark's last run in `file`."""
+    found: dict[str, list[Record]] = {}
+    for line in file.read_text().splitlines() if file.exists() else ():
+        each = json.loads(line)
+        run = found.setdefault(each["benchmark"], [])
+        if run and run[0]["date"] != each["date"]:
+            run.clear()
+        run.append(each)
+    return found
 
 
 def machine() -> Record:

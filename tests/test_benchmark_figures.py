@@ -12,7 +12,7 @@ from benchmarks.arena.figures import figures, quantile, series
 from benchmarks.arena.match import verdict_of
 from benchmarks.arena.stage import Arrival, Run, Window
 from benchmarks.plots import plot
-from benchmarks.records import append, latest, record
+from benchmarks.records import append, latest, records_of
 from benchmarks.report import Report
 
 BEGIN, RATE, SECONDS = 1000.0, 100, 4.0
@@ -98,7 +98,7 @@ def test_a_contender_that_is_not_installed_says_so() -> None:
 def test_pages_show_the_latest_results_between_their_markers(tmp_path: Path) -> None:
     results, page = tmp_path / "results.jsonl", tmp_path / "page.md"
     for value in ("1", "2"):
-        append(results, [record("pick", Report("Choices", ("strategy", "µs"), [("random", value)], ("quick",)))])
+        append(results, records_of("pick", [Report("Choices", ("strategy", "µs"), [("random", value)], ("quick",))]))
     one, other = "<!-- table: pick -->\n9\n<!-- end -->\n", "<!-- table: none -->\n<!-- end -->\n"
     page.write_text(f"before\n{one}between\n{other}after\n")
     pages.write(results, tmp_path / "plots", [page])
@@ -113,12 +113,18 @@ def test_pages_show_the_latest_results_between_their_markers(tmp_path: Path) -> 
     assert page.read_text() == text
 
 
+def test_the_tables_of_one_run_are_shown_together_and_none_of_an_earlier_one(tmp_path: Path) -> None:
+    for titles in (("at 50", "at 800"), ("at 100", "at 800")):
+        append(tmp_path / "results", records_of("steady", [Report(title, (), ()) for title in titles]))
+    assert [each["title"] for each in latest(tmp_path / "results")["steady"]] == ["at 100", "at 800"]
+
+
 def test_plots_are_drawn_of_records_and_are_the_same_for_the_same(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     course = {"nginx": {"series": series(a_run(failing=(1.0, 2.0))), "faults": [{"begin": 1.0, "end": 2.0}]}}
     costs = {"nginx": {"client": 1e-4, "proxy": 2e-5, "replicas": 3e-5}}
     for name, data in (("one_slow", {"contenders": course}), ("steady", {"costs": costs})):
-        records = [record(name, Report("A title", (), (), data=data))]
+        records = records_of(name, [Report("A title", (), (), data=data)])
         first = plot(name, records, tmp_path)
         assert first is not None
         drawn = first.read_text()
@@ -127,7 +133,7 @@ def test_plots_are_drawn_of_records_and_are_the_same_for_the_same(tmp_path: Path
         again = plot(name, records, tmp_path)
         assert again is not None
         assert again.read_text() == drawn
-    assert plot("pick", [record("pick", Report("Choices", (), ()))], tmp_path) is None
+    assert plot("pick", records_of("pick", [Report("Choices", (), ())]), tmp_path) is None
 
 
 def test_no_figure_of_the_repository_is_typed_by_hand(tmp_path: Path) -> None:
@@ -140,7 +146,7 @@ def test_no_figure_of_the_repository_is_typed_by_hand(tmp_path: Path) -> None:
 
 
 def test_results_are_lines_of_json_with_when_and_where(tmp_path: Path) -> None:
-    append(tmp_path / "results", [record("pick", Report("Choices", ("strategy",), [("random",)], data={"random": 1}))])
+    append(tmp_path / "results", records_of("pick", [Report("Choices", ("it",), [("random",)], data={"random": 1})]))
     (found,) = map(json.loads, (tmp_path / "results").read_text().splitlines())
     assert found["machine"].keys() == {"system", "processor", "cores", "load", "python"}
     assert found["data"] == {"random": 1}

@@ -229,12 +229,11 @@ def line_up(contender: Contender, stage: Stage) -> Generator[Line]:
         RuntimeError: it did not start.
     """
     with ExitStack() as stack:
-        urls, proxy = [f"http://127.0.0.1:{port}" for port in stage.ports], None
-        if contender.proxy is not None:
-            port = free_port()
-            proxy = stack.enter_context(running(contender.proxy, port, stage.ports))
-            urls = [f"http://127.0.0.1:{port}"]
+        port, proxy = free_port(), None
+        urls = [f"http://127.0.0.1:{each}" for each in ([port] if contender.proxy else stage.ports)]
         generator = stack.enter_context(python("benchmarks.arena.generator", contender.client, *urls))
+        if contender.proxy is not None:  # both start at once
+            proxy = stack.enter_context(running(contender.proxy, port, stage.ports))
         generator.hear()
         yield Line(generator, proxy)
 

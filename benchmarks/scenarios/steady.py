@@ -9,10 +9,10 @@ from benchmarks.arena.turns import PARTS, Turn, cells, line_all_up, race, summed
 from benchmarks.report import Report
 from benchmarks.timing import Effort
 
-RATES = {50.0: 1.5, 800.0: 1.0}
+RATES = {100.0: 1.2, 800.0: 0.9}
 """Requests a second, and seconds of one turn."""
 
-ROUNDS = 5
+ROUNDS = 8
 SHARE = 5
 """What we add to a call is to be at most one such part of what the cheapest proxy adds."""
 
