@@ -136,15 +136,18 @@ def _lost(ours: Figures, theirs: Figures, name: str) -> str | None:
 
 
 def _won(ours: Figures, others: Mapping[str, Figures]) -> str:
-    rivals = {name: each for name, each in others.items() if each.needless == ours.needless} or dict(others)
-    if not rivals:
+    if not others:
         return "alone"
-    name, best = min(rivals.items(), key=lambda item: item[1].p99)
-    against = f"p99 {ours.p99 * 1000:.1f} against {best.p99 * 1000:.1f} ms of {name}, the next"
-    how = "even" if best.p99 < ours.p99 * CLOSE and best.needless == ours.needless else "won"
     fewer = [
-        f"; {other} has a p99 of {each.p99 * 1000:.1f} ms, but of the fewer calls that it answered"
-        for other, each in others.items()
+        f"; {name} has a p99 of {each.p99 * 1000:.1f} ms, but of the fewer calls that it answered"
+        for name, each in others.items()
         if each.p99 * CLOSE < ours.p99
     ]
-    return f"{how}: {ours.needless} needless errors, {against}{''.join(fewer)}"
+    name, best = min(others.items(), key=lambda item: (item[1].needless, item[1].p99))
+    if best.needless > ours.needless:
+        found = f"won: {ours.needless} needless errors against {best.needless} of {name}, the next"
+    else:
+        how = "even" if best.p99 < ours.p99 * CLOSE else "won"
+        p99 = f"p99 {ours.p99 * 1000:.1f} against {best.p99 * 1000:.1f} ms of {name}, the next"
+        found = f"{how}: {ours.needless} needless errors, {p99}"
+    return found + "".join(fewer)
