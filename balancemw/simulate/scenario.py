@@ -15,7 +15,7 @@ from balancemw.settings.merge import merged
 from balancemw.settings.report import KNOWN, Report
 from balancemw.settings.source import from_file, nulled
 from balancemw.settings.words import Path, a_list, shown
-from balancemw.simulate.faults import Antagonists, AntagonistsOrNone, Fault
+from balancemw.simulate.faults import Antagonists, AntagonistsOrNone, Fault, at
 from balancemw.simulate.times import ServiceTime
 
 _SERVICE = TypeAdapter(ServiceSettings)
@@ -141,6 +141,11 @@ class Scenario:
         service = self.service if strategy is None else {**self.service, "strategy": strategy}
         weights = self.speeds if self.replica.weighted else (1.0,) * self.replicas
         nodes = [{"url": f"http://replica-{i}", "weight": weight} for i, weight in enumerate(weights)]
+        for index, fault in enumerate(self.faults):
+            if at(fault.begin, self.duration) >= at(fault.end, self.duration):
+                report.add(
+                    ("faults", index, "begin"), f"not before its end: the run takes {self.duration:.3g} s in all"
+                )
         found = _settings(service, report, nodes)
         if found is None:
             raise SettingsError(report.lines)
