@@ -23,6 +23,8 @@ _NOT_SIMULATED = {
     "nodes": "the replicas are simulated; say how many there are with replicas = 10",
     "discovery": "the replicas are simulated, and known from the beginning",
     "probe": "active checks are not simulated",
+    "hedge": "calls are not hedged there",
+    "zone": "all replicas are in the same zone",
 }
 
 
@@ -183,7 +185,7 @@ def _settings(
 ) -> ServiceSettings | None:
     report.odd_keys(("service",), service)
     for key, why in _NOT_SIMULATED.items():
-        if service.get(key) is not None:
+        if service.get(key) not in (None, ""):
             report.add(("service", key), f"not part of a simulation: {why}")
     own = {key: each for key, each in service.items() if isinstance(key, str) and key not in _NOT_SIMULATED}
     try:

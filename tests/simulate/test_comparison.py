@@ -31,7 +31,7 @@ def test_what_a_strategy_prints_is_not_in_the_way(capfd: pytest.CaptureFixture[s
 
 
 def test_a_simulation_that_fails_is_told(capfd: pytest.CaptureFixture[str]):
-    with pytest.raises(RuntimeError, match="the simulation of 'tests.simulate.naive:Unlucky' ended with status 1"):
+    with pytest.raises(RuntimeError, match=r"the simulation of 'tests.simulate.naive:Unlucky' ended with status 1"):
         compare(SMALL, ["tests.simulate.naive:Unlucky"])
     assert "out of luck" in capfd.readouterr().err
 

@@ -80,6 +80,12 @@ def test_faults_that_make_no_sense(fault: dict[str, object], problem: str):
     assert told.startswith(problem)
 
 
+@pytest.mark.parametrize("key", ["nodes", "discovery", "probe", "hedge", "zone"])
+def test_what_is_not_simulated_is_refused_and_not_ignored(key: str):
+    (problem,) = problems({"service": {key: "here"}})
+    assert problem.startswith(f"service.{key}: not part of a simulation: ")
+
+
 @pytest.mark.parametrize("source", [{"service": 3}, {"faults": "slow"}, {"service_time": 3}, {3: 4}])
 def test_sections_of_the_wrong_kind(source: dict[object, object]):
     assert len(problems(source)) == 1
