@@ -117,7 +117,7 @@ def _describe_simulate(simulate: argparse.ArgumentParser) -> None:
                         help="the name of a ready one, or a TOML file with one's own (default: steady)")  # fmt: skip
     simulate.add_argument("--list", action="store_true", help="the ready scenarios")
     simulate.add_argument(
-        "--strategies", type=_names, metavar="A,B,…", help="default: all that make a difference in it"
+        "--strategies", type=_names, metavar="A,B,…", help="or all; default: those worth a look in it"
     )
     simulate.add_argument("--seed", type=int, default=1, help="of all that is left to chance (default: 1)")
     for name in ("requests", "callers", "replicas"):

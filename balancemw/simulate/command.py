@@ -9,10 +9,11 @@ import sys
 
 from balancemw.errors import SettingsError
 from balancemw.simulate.comparison import Comparison, compare
-from balancemw.simulate.plot import PlotError, plot
+from balancemw.simulate.plot import PlotError, check, plot
 from balancemw.simulate.ready import READY, ready
 from balancemw.simulate.scenario import Scenario
 from balancemw.simulate.table import shown
+from balancemw.strategies import BUILT_IN
 
 
 def run(options: argparse.Namespace) -> int:
@@ -26,7 +27,9 @@ def run(options: argparse.Namespace) -> int:
         print("\n".join(f"{name:{width}}  {scenario.about}" for name, scenario in READY.items()))
         return 0
     try:
-        comparison = compare(_scenario(options), options.strategies, seed=options.seed)
+        if options.plot:
+            check()
+        comparison = compare(_scenario(options), _strategies(options), seed=options.seed)
         if options.plot:
             plot(comparison, options.plot)
     except (SettingsError, PlotError) as error:
@@ -34,6 +37,11 @@ def run(options: argparse.Namespace) -> int:
         return 1
     print(_json(comparison) if options.json else _text(comparison))
     return 0
+
+
+def _strategies(options: argparse.Namespace) -> tuple[str, ...] | None:
+    names: tuple[str, ...] | None = options.strategies
+    return tuple(BUILT_IN) if names == ("all",) else names
 
 
 def _scenario(options: argparse.Namespace) -> Scenario:

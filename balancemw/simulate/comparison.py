@@ -12,14 +12,13 @@ from functools import partial
 from balancemw.simulate.course import Course
 from balancemw.simulate.outcome import Outcome
 from balancemw.simulate.scenario import Scenario
-from balancemw.simulate.verdict import recommend
-from balancemw.strategies import BUILT_IN
+from balancemw.simulate.verdict import DEFAULT, recommend
 
 Strategy = str | Mapping[str, object]
 """As in the settings: a name, ``"package.module:Class"``, or a mapping with a name and options."""
 
 _AT_ONCE = 2
-_MOST_PAIRS = 800_000  # of callers and replicas, at some 600 bytes each, that may be simulated at once within 1 GiB
+_MOST_PAIRS = 1_000_000  # of callers and replicas, at up to a kilobyte each, that are simulated at once: within 1 GiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +55,9 @@ class Comparison:
 
 
 def default_strategies(scenario: Scenario) -> tuple[str, ...]:
-    """Those that make a difference: by key only where there are keys, by weight only where there are weights."""
-    left_out = {"consistent_hash"} if not scenario.keys else set[str]()
-    left_out |= {"random", "round_robin"} if scenario.replica.weighted else {"weighted_random", "weighted_round_robin"}
-    return tuple(name for name in BUILT_IN if name not in left_out)
+    """Those worth a look: by key only where there are keys, in turn by weight where there are weights."""
+    in_turn = "weighted_round_robin" if scenario.replica.weighted else "round_robin"
+    return (in_turn, "least_requests", DEFAULT, "prequal", *(("consistent_hash",) if scenario.keys else ()))
 
 
 def simulate(scenario: Scenario, strategy: Strategy | None = None, *, seed: int = 1) -> Outcome:
@@ -83,7 +81,7 @@ def compare(
 
     Args:
         scenario: what is simulated.
-        strategies: None: all that make a difference in it.
+        strategies: None: `default_strategies`.
         seed: of all chance.
         at_once: how many may be simulated at once, each in a process of its own. Very many callers of very many
             replicas are simulated one after the other in any case, for the memory they take.

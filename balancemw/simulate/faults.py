@@ -71,7 +71,7 @@ class Fault:
     kind: Annotated[Text, AfterValidator(_kind)]
     replicas: Which = 1
     begin: When = "25%"
-    end: When = "75%"
+    end: When = Field(default="75%", validate_default=True)  # so that a begin after it is told too
     factor: Annotated[float, Field(strict=True, ge=1, allow_inf_nan=False)] = 10.0
     status: Annotated[int, Field(strict=True, ge=400, le=599)] = 503
     after: Seconds = 0.001
@@ -80,7 +80,7 @@ class Fault:
     @field_validator("end")
     @classmethod
     def _after_begin(cls, value: float | str, info: Any) -> float | str:
-        begin = info.data.get("begin", value)
+        begin = info.data.get("begin")
         if type(begin) is type(value) and at(begin, 1.0) >= at(value, 1.0):
             raise Conflict("begin", f"begin ({begin}) is not before end ({value})")
         return value

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 from balancemw.simulate.comparison import Comparison
@@ -18,17 +19,28 @@ class PlotError(Exception):
     """The picture cannot be made, and why."""
 
 
+def check() -> None:
+    """See whether a picture could be made, before much is simulated.
+
+    Raises:
+        PlotError: matplotlib is not installed.
+    """
+    try:
+        import_module("matplotlib")
+    except ImportError:
+        raise PlotError("plots need matplotlib: pip install 'balancemw[simulate]'") from None
+
+
 def plot(comparison: Comparison, path: str | os.PathLike[str]) -> None:
     """Write the picture to `path`; its ending says in which format.
 
     Raises:
         PlotError: matplotlib is not installed, the ending is none that it knows, or the file cannot be written.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise PlotError("plots need matplotlib: pip install 'balancemw[simulate]'") from None
+    check()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(13.0, 5.4), layout="constrained")
     canvas = FigureCanvasAgg(figure)
     tail, course, errors = figure.subplot_mosaic(
@@ -48,7 +60,7 @@ def _tail(axes: Any, outcomes: Sequence[Outcome]) -> None:
     for index, outcome in enumerate(outcomes):
         times = [seconds * 1000.0 for seconds, _ in outcome.tail]
         above = [share for _, share in outcome.tail]
-        axes.plot(times, above, label=_label(outcome), color=_color(index), marker=_marker(index), markevery=10, ms=4)
+        axes.plot(times, above, label=outcome.strategy, color=_color(index), marker=_marker(index), markevery=10, ms=4)
     axes.set(xscale="log", yscale="log", xlabel="time of a call, ms", ylabel="share of the calls that take longer")
     axes.set_title("how long calls take", fontsize=10)
     for share, name in ((0.5, "p50"), (0.01, "p99"), (0.001, "p99.9")):
@@ -80,10 +92,6 @@ def _course(times: Any, errors: Any, comparison: Comparison) -> None:
     for axes in (times, errors):
         axes.grid(alpha=0.25)
         axes.set_xlim(0.0, scenario.duration)
-
-
-def _label(outcome: Outcome) -> str:
-    return outcome.strategy
 
 
 def _color(index: int) -> str:

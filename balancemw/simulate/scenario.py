@@ -15,7 +15,7 @@ from balancemw.settings.merge import merged
 from balancemw.settings.report import KNOWN, Report
 from balancemw.settings.source import from_file, nulled
 from balancemw.settings.words import Path, a_list, shown
-from balancemw.simulate.faults import Antagonists, AntagonistsOrNone, Fault
+from balancemw.simulate.faults import Antagonists, AntagonistsOrNone, Fault, at
 from balancemw.simulate.times import ServiceTime
 
 _SERVICE = TypeAdapter(ServiceSettings)
@@ -23,6 +23,8 @@ _NOT_SIMULATED = {
     "nodes": "the replicas are simulated; say how many there are with replicas = 10",
     "discovery": "the replicas are simulated, and known from the beginning",
     "probe": "active checks are not simulated",
+    "hedge": "calls are not hedged there",
+    "zone": "all replicas are in the same zone",
 }
 
 
@@ -141,6 +143,11 @@ class Scenario:
         service = self.service if strategy is None else {**self.service, "strategy": strategy}
         weights = self.speeds if self.replica.weighted else (1.0,) * self.replicas
         nodes = [{"url": f"http://replica-{i}", "weight": weight} for i, weight in enumerate(weights)]
+        for index, fault in enumerate(self.faults):
+            if at(fault.begin, self.duration) >= at(fault.end, self.duration):
+                report.add(
+                    ("faults", index, "begin"), f"not before its end: the run takes {self.duration:.3g} s in all"
+                )
         found = _settings(service, report, nodes)
         if found is None:
             raise SettingsError(report.lines)
@@ -178,7 +185,7 @@ def _settings(
 ) -> ServiceSettings | None:
     report.odd_keys(("service",), service)
     for key, why in _NOT_SIMULATED.items():
-        if service.get(key) is not None:
+        if service.get(key) not in (None, ""):
             report.add(("service", key), f"not part of a simulation: {why}")
     own = {key: each for key, each in service.items() if isinstance(key, str) and key not in _NOT_SIMULATED}
     try:

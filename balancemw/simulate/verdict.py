@@ -97,7 +97,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def ms(seconds: float) -> str:
     """A time for people."""
-    return f"{seconds:.3g} s" if seconds >= 1.0 else f"{seconds * 1000.0:.3g} ms"
+    return f"{seconds:.3g} s" if seconds >= 0.9995 else f"{seconds * 1000.0:.3g} ms"
 
 
 def percent(share: float) -> str:

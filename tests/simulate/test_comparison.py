@@ -1,0 +1,129 @@
+"""Comparisons: each strategy in a process of its own, and what becomes of the outcomes: a table, a plot, JSON."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from balancemw.cli import main
+from balancemw.errors import SettingsError
+from balancemw.simulate import READY, Fault, Replica, Scenario, compare, default_strategies, simulate
+from balancemw.simulate.table import shown
+from tests.simulate.test_course import without_time
+
+SMALL = Scenario(name="small", about="to be quick", requests=4_000)
+
+
+def test_each_process_gives_what_it_gives_here():
+    compared = compare(SMALL, ["random", "peak_ewma"], seed=5)
+    assert [without_time(each) for each in compared.outcomes] == [
+        without_time(simulate(SMALL, name, seed=5)) for name in ("random", "peak_ewma")
+    ]
+    assert compared.recommendation
+
+
+def test_what_a_strategy_prints_is_not_in_the_way(capfd: pytest.CaptureFixture[str]):
+    (outcome,) = compare(SMALL, ["tests.simulate.naive:Chatty"]).outcomes
+    assert outcome.calls == 4_000
+    assert capfd.readouterr().out == ""
+
+
+def test_a_simulation_that_fails_is_told(capfd: pytest.CaptureFixture[str]):
+    with pytest.raises(RuntimeError, match=r"the simulation of 'tests.simulate.naive:Unlucky' ended with status 1"):
+        compare(SMALL, ["tests.simulate.naive:Unlucky"])
+    assert "out of luck" in capfd.readouterr().err
+
+
+def test_what_is_wrong_is_told_before_anything_is_simulated():
+    with pytest.raises(SettingsError, match="did you mean 'random'"):
+        compare(replace(SMALL, requests=10**9), ["peak_ewma", "randm"])
+
+
+def test_strategies_with_options():
+    (outcome,) = compare(SMALL, [{"name": "prequal", "choices": 2}]).outcomes
+    assert outcome.strategy == "prequal"
+
+
+def test_by_default_those_are_compared_that_make_a_difference():
+    assert default_strategies(SMALL) == ("round_robin", "least_requests", "peak_ewma", "prequal")
+    assert default_strategies(replace(SMALL, keys=3))[-1] == "consistent_hash"
+    assert default_strategies(replace(SMALL, replica=Replica(weighted=True)))[0] == "weighted_round_robin"
+
+
+class TestTable:
+    def test_plain(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setitem(sys.modules, "rich", None)
+        text = shown(compare(replace(SMALL, faults=(Fault("slow"),)), ["random", "peak_ewma"])).splitlines()
+        assert text[0] == "small: to be quick"
+        assert "10 callers, 10 replicas of 4 workers each, 4,000 requests at 2,400 requests/s" in text[1]
+        assert text[3].split("  ")[0] == "strategy"
+        assert [line.split()[0] for line in text[5:7]] == ["random", "peak_ewma"]
+        assert len({len(line) for line in text[3:7]}) == 1
+        assert text[-1].startswith(("Keep", "Choose", "No difference"))
+
+    def test_rich(self):
+        text = shown(compare(SMALL, ["least_requests", "peak_ewma"]), width=120)
+        assert "least_requests" in text
+        assert "\x1b" not in text
+        assert max(map(len, text.splitlines()[2:-1])) <= 120
+
+
+class TestCommand:
+    def test_the_list(self, capsys: pytest.CaptureFixture[str]):
+        assert main(["simulate", "--list"]) == 0
+        assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(READY)
+
+    def test_json(self, capsys: pytest.CaptureFixture[str]):
+        command = ["simulate", "slow-replica", "--strategies", "random,peak_ewma", "--json"]
+        assert main([*command, "--requests", "4000", "--callers", "3", "--replicas", "5", "--utilization", "0.5"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert {key: told["scenario"][key] for key in ("name", "requests", "callers", "replicas", "utilization")} == {
+            "name": "slow-replica", "requests": 4000, "callers": 3, "replicas": 5, "utilization": 0.5,
+        }  # fmt: skip
+        assert [each["strategy"] for each in told["outcomes"]] == ["random", "peak_ewma"]
+        assert told["outcomes"][0]["bad_share"] > told["outcomes"][1]["bad_share"] > 0.0
+        assert told["recommendation"].startswith("Keep the default peak_ewma: 99 % of the calls take less than")
+
+    def test_a_file_and_a_plot(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+        own, picture = tmp_path / "own.toml", tmp_path / "own.png"
+        own.write_text('requests = 4000\nfaults = [{kind = "hang"}]\nservice.attempt_timeout = 0.1\n')
+        assert main(["simulate", str(own), "--strategies", "random,peak_ewma", "--plot", str(picture)]) == 0
+        assert capsys.readouterr().out.startswith("own\n")
+        assert picture.read_bytes().startswith(b"\x89PNG")
+
+    def test_without_matplotlib(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+        monkeypatch.setitem(sys.modules, "matplotlib", None)
+        for module in [name for name in sys.modules if name.startswith("matplotlib.")]:
+            monkeypatch.delitem(sys.modules, module)
+        assert main(["simulate", "--plot", "never.png"]) == 1  # before anything is simulated
+        told = capsys.readouterr()
+        assert (told.out, told.err) == ("", "plots need matplotlib: pip install 'balancemw[simulate]'\n")
+
+    @pytest.mark.parametrize("picture", ["own.picture", "missing/own.png"])
+    def test_a_plot_that_cannot_be_written(
+        self, picture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ):
+        monkeypatch.chdir(tmp_path)
+        assert main(["simulate", "--requests", "400", "--strategies", "random", "--plot", picture]) == 1
+        assert capsys.readouterr().err.startswith(f"{picture}: ")
+
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [
+            (["stedy"], "no scenario 'stedy'; did you mean 'steady'?"),
+            (["--strategies", "randm"], "service.strategy: unknown strategy 'randm'; did you mean 'random'?"),
+            (["missing.toml"], "missing.toml: cannot be read: No such file or directory"),
+        ],
+    )
+    def test_what_is_wrong_is_told(self, arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]):
+        assert main(["simulate", *arguments]) == 1
+        assert told in capsys.readouterr().err
+
+    @pytest.mark.parametrize("option", [["--requests", "0"], ["--strategies", ","], ["--utilization", "x"]])
+    def test_options_that_make_no_sense(self, option: list[str], capsys: pytest.CaptureFixture[str]):
+        with pytest.raises(SystemExit) as caught:
+            main(["simulate", *option])
+        assert caught.value.code == 2
+        assert "expected" in capsys.readouterr().err
