@@ -19,7 +19,7 @@ _SELDOM = 0.25  # part of the time that a call has waited which it waits till th
 _PATIENCE = 0.5  # part of its time that a call waits for its turn
 
 
-def _pauses(terms: Terms) -> Iterator[float]:
+def pauses(terms: Terms) -> Iterator[float]:
     """Seconds to wait, until nodes are known and have room, nobody looks for them, or the time is up."""
     pool, left = terms.pool, time_left(current_bound())
     discovery = pool.settings.discovery
@@ -43,9 +43,9 @@ def wait_for_nodes(terms: Terms) -> Terms:
         return terms
     began = terms.clock()
     if not _on_event_loop():
-        for pause in _pauses(terms):
+        for pause in pauses(terms):
             terms.sleep(pause)
-    return _after(terms, began)
+    return shortened(terms, began)
 
 
 async def wait_for_nodes_async(terms: Terms) -> Terms:
@@ -53,9 +53,9 @@ async def wait_for_nodes_async(terms: Terms) -> Terms:
     if not terms.pool.awaited:
         return terms
     began = terms.clock()
-    for pause in _pauses(terms):
+    for pause in pauses(terms):
         await asyncio.sleep(pause)
-    return _after(terms, began)
+    return shortened(terms, began)
 
 
 def _on_event_loop() -> bool:
@@ -66,6 +66,7 @@ def _on_event_loop() -> bool:
     return True
 
 
-def _after(terms: Terms, began: float) -> Terms:
+def shortened(terms: Terms, began: float) -> Terms:
+    """`terms` with the time that is left of theirs, to a call that has waited since `began`."""
     waited = terms.clock() - began
     return replace(terms, timeout=max(0.0, terms.timeout - waited)) if waited > 0.0 and terms.timeout < inf else terms

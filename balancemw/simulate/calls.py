@@ -5,7 +5,7 @@ choice, the counting, the verdict, the retry, its wait and its budget are the en
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from random import Random
 
 from balancemw.call import Call, Terms, Try, first_try
@@ -13,6 +13,7 @@ from balancemw.context import BOUND, Bound
 from balancemw.errors import DeadlineExceeded, NoNodeAvailable
 from balancemw.events import Events
 from balancemw.fault import Fault, Kind
+from balancemw.opening import pauses, shortened
 from balancemw.pool import Pool
 from balancemw.service import Service, Wishes
 from balancemw.settings import ServiceSettings
@@ -112,21 +113,46 @@ class Flight:
         self.attempt: Try | None = None
 
     def start(self) -> None:
-        """Make the first try."""
+        """Make the first try, at once or when the pool has room for it."""
         office = self._office
+        bound = None if office.timeout is None else Bound(office.world.now + office.timeout, office.world.clock)
+        if self._terms.pool.awaited:
+            self._wait(self._pauses(), bound)
+        else:
+            self._begin(bound)
+
+    def _pauses(self) -> Iterator[float]:
+        began = self._terms.clock()
+        yield from pauses(self._terms)
+        self._terms = shortened(self._terms, began)
+
+    def _wait(self, turn: Iterator[float], bound: Bound | None) -> None:
+        token = BOUND.set(bound)
         try:
-            if office.timeout is None:
+            pause = next(turn, None)
+        finally:
+            BOUND.reset(token)
+        if pause is None:
+            self._begin(bound)
+        else:
+            self._office.world.at(self._office.world.now + pause, self._wait, turn, bound)
+
+    def _begin(self, bound: Bound | None) -> None:
+        try:
+            if bound is None:
                 attempt = first_try(self._terms, self._key)
             else:
-                token = BOUND.set(Bound(office.world.now + office.timeout, office.world.clock))
+                token = BOUND.set(bound)
                 try:
                     attempt = first_try(self._terms, self._key)
                 finally:
                     BOUND.reset(token)
         except NoNodeAvailable:
-            office.ended(self, "no_node")
-            return
-        self._send(attempt)
+            self._office.ended(self, "no_node")
+        except DeadlineExceeded:
+            self._office.ended(self, Kind.DEADLINE)
+        else:
+            self._send(attempt)
 
     def _send(self, attempt: Try) -> None:
         office = self._office

@@ -149,12 +149,10 @@ class Replica:
             self._world.at(self._world.now, self._reply, (flight, attempt), Answer(503))
 
     def _work(self, flight: Flight, attempt: Try) -> None:
-        world, takes = self._world, flight.work / self.pace
-        done = world.now + takes
+        takes = flight.work / self.pace
         self._worked += takes
-        if done > attempt.until:
-            world.at(attempt.until, self._give_up, flight, attempt)
-        world.at(done, self._finish, flight, attempt)
+        self._bound(flight, attempt, takes)
+        self._world.at(self._world.now + takes, self._finish, flight, attempt)
 
     def _finish(self, flight: Flight, attempt: Try) -> None:
         if self.faults and self.hangs:
@@ -226,12 +224,20 @@ class Replica:
         fault, world = self.faults[-1], self._world
         if fault.kind in ("kill", "restart"):
             world.at(world.now + fault.after, self._refuse, flight, attempt)
+            self._bound(flight, attempt, fault.after)
             return True
         return False
+
+    def _bound(self, flight: Flight, attempt: Try, seconds: float) -> None:
+        """What comes after so many seconds may come too late."""
+        if self._world.now + seconds > attempt.until:
+            self._world.at(attempt.until, self._give_up, flight, attempt)
 
     def _suffers(self, flight: Flight, attempt: Try) -> bool:
         """Whether what is wrong with it decides what becomes of a request that it has taken."""
         fault, world = self.faults[-1], self._world
+        if fault.kind in ("fail", "overload"):
+            self._bound(flight, attempt, fault.after)
         if fault.kind == "hang":
             self._hold(flight, attempt)
         elif fault.kind == "fail":

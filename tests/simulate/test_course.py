@@ -279,3 +279,12 @@ def test_every_call_ends_once_whatever_happens(faults: list[Fault], strategy: st
     assert sum(calls for _, calls, *_ in outcome.course) == 300
     assert sum(replica.tries for replica in course.replicas) == outcome.tries
     assert all(peer.in_flight == 0 for peer in peers)
+
+
+def test_when_all_come_back_calls_wait_for_their_turn():
+    """The engine's own bound on what a pool that was out gets at once: replicas that are back are not run over."""
+    down = Scenario(replicas=4, callers=1, requests=8_000, faults=(Fault("kill", "all", "30%", "60%"),))
+    patient, rash = (simulate(replace(down, service={"slow_start": {"window": window}})) for window in (10.0, 0.0))
+    assert patient.kinds["refused"] > 0
+    assert patient.longest_queue < rash.longest_queue
+    assert patient.longest < 31.0
