@@ -129,7 +129,8 @@ class Body:
                 if not answer.started:
                     answer.release()
                 yield chunk
-            answer.release()
+            if not answer.started:
+                answer.release()
             return
         except Exception as error:
             instead = answer.replace(error)

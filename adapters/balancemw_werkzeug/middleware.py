@@ -9,7 +9,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from balancemw import Balancer, Settings, SettingsError
 from balancemw.admin import admin_of
 from balancemw.balancer import install
-from balancemw.context import Request, enter_request
+from balancemw.context import enter_request
 from balancemw.farewell import watch_sigterm
 from balancemw.inbound import Door, wsgi_key
 from balancemw.presence import Presence, Report
@@ -67,8 +67,15 @@ class BalanceMiddleware:
         # Of its own, so that the body, which is iterated when this has returned, sees the request, and nothing leaks
         # into the thread when the server never closes it.
         context = copy_context()
+        context.run(enter_request, request)
         try:
-            body = context.run(self._ask, request, environ, answer)
+            body = None
+            if self._forwarding is not None:
+                body = context.run(self._forwarding.answer, environ, answer.tell)
+            if body is None:
+                body = context.run(self._app, environ, answer.start)
+            else:
+                answer.settle()
         except BaseException as error:
             instead = answer.replace(error)
             if instead is None:
@@ -80,15 +87,6 @@ class BalanceMiddleware:
         answer.release()
         answer.end()  # what is left is the server's to do
         return body
-
-    def _ask(self, request: Request, environ: WSGIEnvironment, answer: Answer) -> Iterable[bytes]:
-        enter_request(request)
-        if self._forwarding is not None:
-            forwarded = self._forwarding.answer(environ, answer.tell)
-            if forwarded is not None:
-                answer.settle()
-                return forwarded
-        return self._app(environ, answer.start)
 
 
 def _report(presence: Presence, environ: WSGIEnvironment) -> Report | None:
