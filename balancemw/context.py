@@ -49,7 +49,7 @@ class Request:
 
     __slots__ = ("balancer", "deadline", "retries_allowed")
 
-    def __init__(self, balancer: Any, *, retries_allowed: bool = True, deadline: Bound | None = None) -> None:
+    def __init__(self, balancer: Any, retries_allowed: bool = True, deadline: Bound | None = None) -> None:
         self.balancer = balancer
         self.retries_allowed = retries_allowed
         self.deadline = deadline

@@ -17,9 +17,9 @@ from balancemw.events import LOG
 ATTEMPT_COUNT = "x-envoy-attempt-count"
 
 _BLANK = " \t"  # the only blanks around a value (RFC 9110, 5.6.3): what else strip() takes away is not well formed
-_MILLISECONDS = re.compile(r"[0-9]{1,12}", re.ASCII)
+_DIGITS = 12  # of a number at most: more are not well formed
 _GRPC_TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])", re.ASCII)
-_GRPC_UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+_GRPC_UNITS = {"H": 3600e3, "M": 60e3, "S": 1e3, "m": 1.0, "u": 1e-3, "n": 1e-6}  # milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,10 @@ class Door:
         inbound = balancer.settings.inbound
         self._balancer = balancer
         self._timeout = inbound.timeout
-        self._deadlines = tuple((name, spell(name)) for name in inbound.deadline_headers)
+        self._deadlines = tuple(
+            (spell(name), _grpc_milliseconds if name == "grpc-timeout" else _number)
+            for name in inbound.deadline_headers
+        )
         self._count = spell(ATTEMPT_COUNT) if inbound.chain_stop else None
         self._joined = joined
 
@@ -62,18 +65,19 @@ class Door:
         The first deadline header that is present and well formed counts; it and ``inbound.timeout`` only ever shorten.
         """
         granted = self._timeout
-        for name, key in self._deadlines:
+        for key, read in self._deadlines:
             value = told(key)
             if value is None:
                 continue
-            seconds = _seconds(name, value.partition(",")[0] if self._joined else value)
-            if seconds is not None:
+            milliseconds = read(value.partition(",")[0] if self._joined else value)
+            if milliseconds is not None:
+                seconds = milliseconds / 1000.0
                 granted = seconds if granted is None else min(granted, seconds)
                 break
         count = None if self._count is None else told(self._count)
         retried = count is not None and _is_retry(count.partition(",")[0] if self._joined else count)
         deadline = None if granted is None else Bound(time.monotonic() + granted)
-        return Request(self._balancer, retries_allowed=not retried, deadline=deadline)
+        return Request(self._balancer, not retried, deadline)
 
 
 def wsgi_key(name: str) -> str:
@@ -81,17 +85,20 @@ def wsgi_key(name: str) -> str:
     return "HTTP_" + name.upper().replace("-", "_")
 
 
-def _seconds(name: str, value: str) -> float | None:
-    """The time a deadline header grants; None when it is malformed."""
+def _number(value: str) -> int | None:
+    """What a header says in decimal digits; None when it is malformed."""
     value = value.strip(_BLANK)
-    if name == "grpc-timeout":
-        found = _GRPC_TIMEOUT.fullmatch(value)
-        return int(found[1]) * _GRPC_UNITS[found[2]] if found else None
-    return int(value) / 1000.0 if _MILLISECONDS.fullmatch(value) else None
+    # A pattern takes thrice the time.
+    return int(value) if len(value) <= _DIGITS and value.isascii() and value.isdecimal() else None
+
+
+def _grpc_milliseconds(value: str) -> float | None:
+    found = _GRPC_TIMEOUT.fullmatch(value.strip(_BLANK))
+    return int(found[1]) * _GRPC_UNITS[found[2]] if found else None
 
 
 def _is_retry(value: str) -> bool:
-    return value != "1" and _MILLISECONDS.fullmatch(value.strip(_BLANK)) is not None and int(value) > 1
+    return value != "1" and (_number(value) or 0) > 1
 
 
 def conclude(request: Request) -> None:

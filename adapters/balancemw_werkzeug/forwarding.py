@@ -26,7 +26,8 @@ from balancemw.forward import (
     response_head,
     trouble,
 )
-from balancemw.inbound import Problem, problem
+from balancemw.inbound import problem
+from balancemw_werkzeug.answer import give
 from balancemw_werkzeug.inflow import ClientGone, Inflow
 from balancemw_werkzeug.outflow import Outflow
 from balancemw_werkzeug.request_line import fields_of, raw_path, root_of, version_of
@@ -62,12 +63,6 @@ class Forwarding:
             if found is None:
                 raise
             return give(found, environ, start_response)
-
-
-def give(problem: Problem, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
-    """Answer with `problem`."""
-    start_response(f"{int(problem.status)} {problem.status.phrase}", list(problem.headers))
-    return [] if environ["REQUEST_METHOD"] == "HEAD" else [problem.body]
 
 
 class _Way:

@@ -1,25 +1,23 @@
 """The middleware: each request gets a context of its own, our two errors get their answers, all else passes through."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextvars import copy_context
-from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from balancemw import Balancer, Settings, SettingsError
 from balancemw.admin import admin_of
 from balancemw.balancer import install
-from balancemw.context import Request, enter_request
-from balancemw.inbound import Door, problem_of, wsgi_key
+from balancemw.context import enter_request
+from balancemw.farewell import watch_sigterm
+from balancemw.inbound import Door, wsgi_key
+from balancemw.presence import Presence, Report
 from balancemw_werkzeug.answer import Answer, Body, is_whole
-from balancemw_werkzeug.attendance import attend
 from balancemw_werkzeug.surface import admin_path, serve_admin
 
 if TYPE_CHECKING:
     from balancemw_werkzeug.forwarding import Forwarding
-
-R = TypeVar("R")
 
 
 class BalanceMiddleware:
@@ -55,37 +53,45 @@ class BalanceMiddleware:
         self._door = Door(self.balancer, wsgi_key, joined=True)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        presence = self.balancer.presence
+        if not presence.watched:
+            watch_sigterm(self.balancer, server="SERVER_SOFTWARE" in environ)
+        if presence.path is not None and (report := _report(presence, environ)) is not None:
+            start_response(f"{int(report.status)} {report.status.phrase}", [*report.headers, *presence.headers()])
+            return [report.body]
         if self._admin is not None and (below := admin_path(self._admin, environ)) is not None:
-            return attend(self.balancer, partial(serve_admin, self._admin, below), False, environ, start_response)
-        return attend(self.balancer, self._answer, True, environ, start_response)
-
-    def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+            return serve_admin(self._admin, below, environ, start_response)
         environ["balancemw.balancer"] = self.balancer
+        answer = Answer(presence, environ, start_response)
         request = self._door.open(environ.get)
         # Of its own, so that the body, which is iterated when this has returned, sees the request, and nothing leaks
         # into the thread when the server never closes it.
         context = copy_context()
-        if self._forwarding is not None:
-            forwarded = context.run(_ask, request, self._forwarding.answer, environ, start_response)
-            if forwarded is not None:
-                return forwarded
-        answer = Answer(start_response)
+        context.run(enter_request, request)
         try:
-            body = context.run(_ask, request, self._app, environ, answer.start)
-        except Exception as error:
-            problem = None if answer.started else problem_of(error)
-            if problem is None:
+            body = None
+            if self._forwarding is not None:
+                body = context.run(self._forwarding.answer, environ, answer.tell)
+            if body is None:
+                body = context.run(self._app, environ, answer.start)
+            else:
+                answer.settle()
+        except BaseException as error:
+            instead = answer.replace(error)
+            if instead is None:
+                answer.end()
                 raise
-            return answer.give(problem, environ)
-        if is_whole(body, environ):
-            answer.release()
-            return body
-        return Body(body, context, answer, environ, request)
+            body = instead
+        if not is_whole(body, environ):
+            return Body(body, context, answer, request)
+        answer.release()
+        answer.end()  # what is left is the server's to do
+        return body
 
 
-def _ask(request: Request, app: Callable[..., R], environ: WSGIEnvironment, start_response: StartResponse) -> R:
-    enter_request(request)
-    return app(environ, start_response)
+def _report(presence: Presence, environ: WSGIEnvironment) -> Report | None:
+    """The health document, if that is what is asked for."""
+    return presence.report(environ["REQUEST_METHOD"], environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""))
 
 
 def _forwarding(balancer: Balancer) -> "Forwarding | None":

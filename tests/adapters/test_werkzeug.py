@@ -1,5 +1,6 @@
 """The WSGI middleware, by itself: around plain apps, inside the validators of wsgiref and werkzeug, under gunicorn."""
 
+import gc
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -227,6 +228,25 @@ def test_nothing_is_left_in_the_thread_even_when_the_body_is_abandoned():
     assert OWN.get() == "unset"
     assert REQUEST.get() is before
     assert remaining() is None
+
+
+def test_an_abandoned_body_goes_without_waiting_for_the_garbage_collector():
+    ended: list[str] = []
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Body:
+        start_response("200 OK", TEXT)
+        try:
+            yield b"one"
+            yield b"never asked for"
+        finally:
+            ended.append("yes")
+
+    gc.disable()
+    try:
+        assert next(iter(Server().call(BalanceMiddleware(app, settings())))) == b"one"
+        assert ended == ["yes"]
+    finally:
+        gc.enable()
 
 
 def test_a_body_may_be_iterated_in_another_thread():
