@@ -25,6 +25,7 @@ from balancemw.settings import Settings
 from balancemw.sharing import Sharing
 from balancemw.status import service_status
 from balancemw.threads import Threads
+from balancemw.timeouts import forget_loops
 
 
 class Balancer:
@@ -229,6 +230,7 @@ class Balancer:
         """Begin anew in a child process. It is noticed by itself; only a server that hides its forks need say so."""
         self._pid = os.getpid()
         self._rng.seed()  # or every worker would draw the same numbers
+        forget_loops()
         self._monitor.after_fork()
         self._threads.after_fork()
         self.presence.after_fork()

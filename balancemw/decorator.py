@@ -23,7 +23,7 @@ R = TypeVar("R")
 S = TypeVar("S")
 
 # Results that cannot carry a status: asking them for one costs more than the rest of the judgement.
-_PLAIN = frozenset({type(None), bool, int, float, str, bytes, dict, list, tuple, set})
+_PLAIN = frozenset({bool, int, float, str, bytes, dict, list, tuple, set})
 
 
 class Decorator(Protocol):
@@ -128,8 +128,9 @@ def _balanced_sync(function: Callable[..., R], known: Terms | Callable[[], Terms
                     raise
             else:
                 attempt.over = True
-                if type(result) in _PLAIN:
-                    terms.pool.succeed(attempt.peer, attempt.started, attempt.clock(), route)
+                if result is None or type(result) in _PLAIN:
+                    clock = terms.clock  # not called as a method, which Python 3.11 would look up at length
+                    terms.pool.succeed(attempt.peer, attempt.started, clock(), route)
                     return result
                 call = call or Call(terms, key, attempt, route)
                 wait = after_result(call, attempt, result)
@@ -180,8 +181,9 @@ def _balanced_async(
                 attempt.over = True
                 if watched:
                     attempt.end()
-                if type(result) in _PLAIN:
-                    terms.pool.succeed(attempt.peer, attempt.started, attempt.clock(), route)
+                if result is None or type(result) in _PLAIN:
+                    clock = terms.clock  # not called as a method, which Python 3.11 would look up at length
+                    terms.pool.succeed(attempt.peer, attempt.started, clock(), route)
                     return result
                 call = call or Call(terms, key, attempt, route)
                 wait = after_result(call, attempt, result)

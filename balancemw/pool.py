@@ -137,12 +137,13 @@ class Pool(Register):
         lock.acquire()
         try:
             # `Load.end` and `Load.observe`, in place: the calls would be a tenth of what a balanced call costs.
-            left = peer.in_flight - 1
-            if left > peer.streams:
+            left, streams = peer.in_flight - 1, peer.streams
+            if left > streams:
                 peer.in_flight = left
                 peer.started -= started
             else:
-                peer.end(started)
+                peer.in_flight = streams
+                peer.started = 0.0
             seconds = now - started
             if seconds < peer.latency and now - peer.seen_at < KEPT_FOR and not peer.penalty:
                 peer.spent += seconds

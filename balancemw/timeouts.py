@@ -6,12 +6,18 @@ among them, looks through them when it fires. The rules of cancelling are those 
 """
 
 import asyncio
+import sys
 import threading
 from asyncio import current_task, get_running_loop
 from math import inf
+from threading import get_ident
 from typing import Any, ClassVar
 
 from balancemw.context import Bound, Clock
+
+# Python 3.11 asks the kernel who it is whenever it is asked for the running loop, and looks for the task in Python.
+_OLD = sys.version_info < (3, 12)
+_task_of = asyncio.tasks._current_tasks.get if _OLD else current_task  # type: ignore[attr-defined]
 
 
 class Watch(Bound):
@@ -28,16 +34,17 @@ class Watch(Bound):
 
         Whoever is watched must say `end`, however it ends.
         """
-        try:
-            loop = get_running_loop()
-        except RuntimeError:
-            return False
-        task = current_task(loop)
+        watches = _Watches.latest
+        if watches is None or not watches.tells or watches.loop._thread_id != get_ident():  # type: ignore[attr-defined]
+            try:
+                loop = get_running_loop()
+            except RuntimeError:
+                return False
+            if watches is None or watches.loop is not loop:
+                watches = _watches_of(loop)
+        task = _task_of(watches.loop)
         if task is None:
             return False
-        watches = _Watches.latest
-        if watches is None or watches.loop is not loop:
-            watches = _watches_of(loop)
         self._open = watches.open
         self._cancelling = task.cancelling()
         self._cancelled = None
@@ -66,14 +73,17 @@ class _Watches:
 
     Attributes:
         latest: those of the loop that any thread ran last: most processes have but one.
+        tells: whether the loop is known by its own word to be the one that runs in this thread, where to ask is dear.
     """
 
-    __slots__ = ("_timer", "due", "loop", "open")
+    __slots__ = ("_timer", "due", "loop", "open", "tells")
 
     latest: "ClassVar[_Watches | None]" = None
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
+        nested = hasattr(loop, "_nest_patched")  # by nest_asyncio: then another may run inside it
+        self.tells = _OLD and isinstance(loop, asyncio.BaseEventLoop) and not nested
         self.open: dict[Watch, asyncio.Task[Any]] = {}
         self.due = inf
         self._timer: asyncio.TimerHandle | None = None
@@ -107,6 +117,11 @@ def _watches_of(loop: asyncio.AbstractEventLoop) -> _Watches:
         watches = _current.watches = _Watches(loop)
     _Watches.latest = watches
     return watches
+
+
+def forget_loops() -> None:
+    """Begin anew in a child process: its parent's loop still says there that it runs."""
+    _Watches.latest = _current.watches = None
 
 
 def watch(until: float, clock: Clock) -> Watch | None:

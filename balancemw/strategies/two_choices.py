@@ -4,8 +4,8 @@ Two random choices avoid the herd that runs to the one best node, and cost the s
 Source: M. Mitzenmacher, "The power of two choices in randomized load balancing" (2001); Finagle ``P2CPick``.
 The pair is drawn in random order, by one number, and the first wins a tie: equal peers are equally likely.
 
-Every call makes such a choice, so the scores of nodes at rest are worked out in place: to ask each node for its own,
-and to take the number apart, would make up half of the choice.
+Every call makes such a choice, so the scores of nodes at rest are compared in place, and by products: to ask each node
+for its own, to divide, and to take the number apart, would make up half of the choice.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ class LeastRequests:
             one, other = pairs[bits(width) % count]
             if one.penalty or other.penalty:
                 return other if other.busyness(now) < one.busyness(now) else one
-            return other if other.in_flight / other.weight < one.in_flight / one.weight else one
+            return other if other.in_flight * one.weight < one.in_flight * other.weight else one
 
         return pick
 
@@ -57,12 +57,13 @@ class PeakEwma:
 
         def pick(now: float, key: str | None) -> Load:  # noqa: ARG001
             one, other = pairs[bits(width) % count]
-            fresh = now - IDLE
-            resting = not (one.in_flight or one.penalty or one.seen_at < fresh)
-            cost = one.latency / one.weight if resting else one.cost(now)
-            if other.in_flight or other.penalty or other.seen_at < fresh:
-                return other if other.cost(now) < cost else one
-            return other if other.latency / other.weight < cost else one
+            if (
+                (one.in_flight or other.in_flight or one.penalty or other.penalty)
+                or now - one.seen_at > IDLE
+                or now - other.seen_at > IDLE
+            ):
+                return other if other.cost(now) < one.cost(now) else one
+            return other if other.latency * one.weight < one.latency * other.weight else one
 
         return pick
 

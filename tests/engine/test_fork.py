@@ -247,3 +247,30 @@ assert trial.__enter__().host == "n0"
 print(json.dumps(in_child(python_fork, lambda: made.call("s")(lambda node: node.host)())))
 """)
     assert hosts == "n0"
+
+
+def test_a_child_of_a_running_loop_has_loops_of_its_own():
+    assert run("""
+import asyncio
+
+made = balancer(attempt_timeout=0.05)
+
+@made.call("s", attempts=1)
+async def hang(node):
+    await asyncio.sleep(30)
+
+async def call():
+    try:
+        await hang()
+    except TimeoutError:
+        return "timed out"
+
+def child():
+    asyncio._set_running_loop(None)  # as multiprocessing's children find it
+    return asyncio.run(call())
+
+async def main():
+    return [await call(), in_child(python_fork, child), await call()]
+
+print(json.dumps(asyncio.run(main())))
+""") == ["timed out", "timed out", "timed out"]

@@ -208,6 +208,24 @@ class TestRealLoops:
         loop.close()
         assert asyncio.run(both()) == [False, True]
 
+    def test_one_that_moves_to_another_thread_while_the_first_runs_another(self):
+        moving, met, done = asyncio.new_event_loop(), threading.Barrier(2), threading.Event()
+        moving.run_until_complete(attempt(0, 600, 0.0))
+
+        async def occupy() -> None:
+            met.wait()
+            done.wait()
+
+        thread = threading.Thread(target=moving.run_until_complete, args=(occupy(),))
+        thread.start()
+        met.wait()
+        try:
+            assert asyncio.run(both()) == [False, True]
+        finally:
+            done.set()
+            thread.join()
+            moving.close()
+
     def test_taking_turns_in_the_same_thread(self):
         loops = [asyncio.new_event_loop() for _ in range(2)]
         hanging = [loop.create_task(attempt(0, 0.02, 600)) for loop in loops]
