@@ -5,7 +5,8 @@
     balancemw demo           replicas die, hang and come back under load, and callers see nothing of it
     balancemw simulate       which strategy is the best for so many callers, replicas and troubles?
 
-Exit status: 0 when all is well, 1 when it is not, 2 when the command was not understood.
+Exit status: 0 when all is well, 1 when it is not, 2 when the command was not understood, 141 when whoever read the
+answer went away before its end, as a shell has it of any command.
 """
 
 import argparse
@@ -13,10 +14,12 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
+from importlib import import_module, metadata
 
 from balancemw import status_command
 from balancemw.errors import SettingsError
+
+_SIGPIPE = 128 + 13
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,7 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to fail
-    status: int = options.run(options)
+    try:
+        status: int = options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        with open(os.devnull, "w") as nowhere:  # or the interpreter tells of it again when it flushes at its end
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        return _SIGPIPE
     return status
 
 
@@ -40,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="balancemw",
         description="Keeps an app answering while the replicas behind it die, hang, slow down and come back.",
     )
+    parser.add_argument("--version", action="version", version=f"balancemw {metadata.version('balancemw')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _describe_check(commands.add_parser("check", help="validate a settings file"))
     status_command.describe(commands.add_parser("status", help="ask a running app for its nodes"))

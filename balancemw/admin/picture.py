@@ -40,7 +40,7 @@ def _table(name: str, service: Mapping[str, Any], now: float) -> Table:
     nodes = service["nodes"]
     zones, tiers = any(node.get("zone") for node in nodes), len({node.get("priority", 0) for node in nodes}) > 1
     table = Table(title=_title(name, service), title_justify="left", title_style="bold", caption_justify="left")
-    table.caption = _budget(service)
+    table.caption = _caption(service)
     table.add_column("node", no_wrap=True)
     table.add_column("state", no_wrap=True)
     for heading, shown in (("zone", zones), ("priority", tiers)):
@@ -62,12 +62,20 @@ def _title(name: str, service: Mapping[str, Any]) -> Text:
     return _text(f"{name}: {nodes}, {service.get('strategy', _UNKNOWN)}")
 
 
-def _budget(service: Mapping[str, Any]) -> Text | None:
-    budget = service.get("budget")
-    if not isinstance(budget, Mapping):
-        return None
-    calls, retries, allowed = (_number(budget.get(key), "{:.0f}") for key in ("calls", "retries", "allowed"))
-    return Text(f"in the last 10 s: {calls} calls, {retries} retries of {allowed} allowed")
+def _caption(service: Mapping[str, Any]) -> Text:
+    return Text("\n").join([*_budget(service.get("budget")), *_hedge(service.get("hedge"))])
+
+
+def _budget(budget: object) -> Iterator[Text]:
+    if isinstance(budget, Mapping):
+        calls, retries, allowed = (_number(budget.get(key), "{:.0f}") for key in ("calls", "retries", "allowed"))
+        yield Text(f"in the last 10 s: {calls} calls, {retries} retries of {allowed} allowed")
+
+
+def _hedge(hedge: object) -> Iterator[Text]:
+    if isinstance(hedge, Mapping):
+        hedges, wins = (_number(hedge.get(key), "{:.0f}") for key in ("hedges", "wins"))
+        yield Text(f"hedged after {_number(hedge.get('delay_ms'), '{:.1f} ms')}: {hedges} hedges, of which {wins} won")
 
 
 def _figures(node: Mapping[str, Any]) -> tuple[Text, ...]:

@@ -183,6 +183,15 @@ class TestTheTable:
         both = shown({"name": "a:1", "state": "up", "zone": "z", "priority": 2})
         assert [word in text for text in (plain, both) for word in ("zone", "priority")] == [False, False, True, True]
 
+    @pytest.mark.parametrize(("delay", "told"), [(52.34, "52.3 ms"), (None, "–")])
+    def test_what_is_hedged_only_where_something_is(self, delay: float | None, told: str):
+        service = {"nodes": [{"name": "a:1", "state": "up"}], "hedge": {"delay_ms": delay, "hedges": 60, "wins": 58}}
+        out = io.StringIO()
+        for picture in pictures({"services": {"s": service}}, 0.0):
+            Console(file=out, width=160).print(picture)
+        assert f"hedged after {told}: 60 hedges, of which 58 won" in out.getvalue()
+        assert "hedge" not in shown({"name": "a:1", "state": "up"})
+
     def test_a_time_is_shown_with_its_day_where_that_is_another(self):
         def until(at: object) -> str:
             marks = [{"source": "traffic", "kind": "ejected", "reason": "dead", "until": at}]

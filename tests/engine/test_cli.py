@@ -1,8 +1,10 @@
 """The command line."""
 
 import io
+import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -39,6 +41,26 @@ def test_check_counts_in_words(file: Path, capsys: pytest.CaptureFixture[str]):
     file.write_text('services.a.nodes = ["http://a"]')
     assert main(["check", str(file)]) == 0
     assert capsys.readouterr().out == "ok: 1 service, 1 node\n"
+
+
+@pytest.mark.parametrize("arguments", [["check"], ["simulate", "--list"]])
+def test_whoever_reads_the_answer_may_go_before_its_end(file: Path, arguments: list[str]):
+    gone, pipe = os.pipe()
+    os.close(gone)
+    command = [sys.executable, "-m", "balancemw.cli", *arguments]
+    done = subprocess.run(
+        command, stdout=pipe, stderr=subprocess.PIPE, text=True, check=False, timeout=30,
+        env={**os.environ, "BALANCEMW_SETTINGS": str(file)}, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    os.close(pipe)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_version(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"balancemw {metadata.version('balancemw')}\n"
 
 
 def test_check_warns(file: Path, capsys: pytest.CaptureFixture[str]):
