@@ -182,7 +182,7 @@ class Roster:
         return self._from_tiers(now, key, tried, claim) or (self._from_tiers(now, key, (), None) if tried else None)
 
     def choose_beside(self, now: float, key: str | None, first: Peer) -> Peer | None:
-        """A good peer of the first's own priority for a hedge: one that merely takes its time is no reason for others."""
+        """A good peer of the first's own priority, for a hedge: that a node takes its time is no reason for others."""
         peer = self.choose(now, key, (first,), None)
         if peer is None or peer is first or peer.accused or peer.node.priority > first.node.priority:
             return None
