@@ -1,19 +1,18 @@
 """A replica: workers, a queue in front of them, and what can be wrong with it."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping
 from heapq import heapify, heappop, heappush
 from math import inf
 from typing import Protocol
 
 from balancemw.call import Try
 from balancemw.meter import Arrival, Meter, cores
-from balancemw.orca import IN_FLIGHT, LATENCY, LoadReport
+from balancemw.orca import LoadReport
+from balancemw.simulate.compact import compact
 from balancemw.simulate.faults import Fault
 from balancemw.simulate.scenario import Replica as Kind
 from balancemw.simulate.world import World
 
-_NUMBERS: dict[float, float] = {}  # those in reports, which are rounded: so that equal ones are one
 _SPARE = 8  # notes of who waits that are not worth sorting out
 
 
@@ -51,28 +50,6 @@ class Flight(Protocol):
 
 
 Waiting = tuple[Flight, Try]
-
-
-class _Metrics(Mapping[str, float]):
-    """The metrics of a report in a third of a dict's memory, since every caller keeps one of every replica."""
-
-    __slots__ = ("_in_flight", "_latency")
-
-    def __init__(self, in_flight: float, latency: float | None) -> None:
-        self._in_flight = in_flight
-        self._latency = latency
-
-    def __getitem__(self, name: str) -> float:
-        found = self._in_flight if name == IN_FLIGHT else self._latency if name == LATENCY else None
-        if found is None:
-            raise KeyError(name)
-        return found
-
-    def __iter__(self) -> Iterator[str]:
-        return iter((IN_FLIGHT,) if self._latency is None else (IN_FLIGHT, LATENCY))
-
-    def __len__(self) -> int:
-        return 1 if self._latency is None else 2
 
 
 class Replica:
@@ -306,12 +283,4 @@ class Replica:
     def report(self) -> LoadReport:
         """What it says of its load in an answer. It must `measure` it."""
         assert self._meter is not None
-        report, same = self._meter.load(), _NUMBERS.setdefault
-        metrics, cpu, rate = report.named_metrics, report.cpu_utilization, report.rps_fractional
-        others, latency = metrics[IN_FLIGHT], metrics.get(LATENCY)
-        return LoadReport(
-            cpu_utilization=same(cpu, cpu),
-            rps_fractional=same(rate, rate),
-            eps=report.eps,
-            named_metrics=_Metrics(same(others, others), latency),
-        )
+        return compact(self._meter.load())
