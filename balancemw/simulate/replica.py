@@ -126,12 +126,9 @@ class Replica:
             self._world.at(self._world.now, self._reply, (flight, attempt), Answer(503))
 
     def _work(self, flight: Flight, attempt: Try) -> None:
-        world, takes = self._world, flight.work / self.pace
-        done = world.now + takes
+        takes = flight.work / self.pace
         self._worked += takes
-        if done > attempt.until:
-            world.at(attempt.until, self._give_up, flight, attempt)
-        world.at(done, self._finish, flight, attempt)
+        self._world.at(self._due(takes, flight, attempt), self._finish, flight, attempt)
 
     def _finish(self, flight: Flight, attempt: Try) -> None:
         if self.faults and self.hangs:
@@ -161,6 +158,13 @@ class Replica:
             flight.end(None, ConnectionRefusedError("the replica is down"), self)
 
     # -- callers that give up
+
+    def _due(self, seconds: float, flight: Flight, attempt: Try) -> float:
+        """When what takes so long is done, of which its caller sees the end only if its time is not over before."""
+        done = self._world.now + seconds
+        if done > attempt.until:
+            self._world.at(attempt.until, self._give_up, flight, attempt)
+        return done
 
     def _give_up(self, flight: Flight, attempt: Try) -> None:
         if flight.attempt is attempt:
@@ -200,22 +204,21 @@ class Replica:
 
     def _refuses(self, flight: Flight, attempt: Try) -> bool:
         """Whether there is nobody to take a request."""
-        fault, world = self.faults[-1], self._world
+        fault = self.faults[-1]
         if fault.kind in ("kill", "restart"):
-            world.at(world.now + fault.after, self._refuse, flight, attempt)
+            self._world.at(self._due(fault.after, flight, attempt), self._refuse, flight, attempt)
             return True
         return False
 
     def _suffers(self, flight: Flight, attempt: Try) -> bool:
         """Whether what is wrong with it decides what becomes of a request that it has taken."""
-        fault, world = self.faults[-1], self._world
+        fault = self.faults[-1]
         if fault.kind == "hang":
             self._hold(flight, attempt)
-        elif fault.kind == "fail":
-            world.at(world.now + fault.after, self._reply, (flight, attempt), Answer(fault.status))
-        elif fault.kind == "overload":
-            answer = Answer(503, {"retry-after": f"{fault.retry_after:g}"})
-            world.at(world.now + fault.after, self._reply, (flight, attempt), answer)
+        elif fault.kind in ("fail", "overload"):
+            overload = fault.kind == "overload"
+            answer = Answer(503, {"retry-after": f"{fault.retry_after:g}"}) if overload else Answer(fault.status)
+            self._world.at(self._due(fault.after, flight, attempt), self._reply, (flight, attempt), answer)
         return fault.kind != "slow"
 
     def _hold(self, flight: Flight, attempt: Try) -> None:

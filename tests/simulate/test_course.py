@@ -5,7 +5,7 @@ import sys
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from balancemw.simulate import Antagonists, Fault, Outcome, Replica, Scenario, ServiceTime, simulate
@@ -260,6 +260,7 @@ def test_strategies_that_want_reports_get_them_and_others_do_not():
     st.sampled_from(sorted(BUILT_IN)),
     st.integers(0, 1000),
 )
+@example([Fault("overload", "all", 0.0, 2.0)], "consistent_hash", 0)  # the last try begins just before the end
 def test_every_call_ends_once_whatever_happens(faults: list[Fault], strategy: str, seed: int):
     scenario = Scenario(
         callers=2,
