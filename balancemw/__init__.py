@@ -1,7 +1,7 @@
 """balancemw: existing Flask, Django and Starlette apps call replicas of services, and fail over."""
 
 from balancemw.attempts import Attempt
-from balancemw.balancer import Balancer, balanced, configure
+from balancemw.balancer import Balancer, configure
 from balancemw.context import deadline, remaining
 from balancemw.errors import (
     BalanceError,
@@ -12,6 +12,7 @@ from balancemw.errors import (
     UnknownService,
 )
 from balancemw.journal import Event
+from balancemw.late import balanced
 from balancemw.node import Node
 from balancemw.presence import drain
 from balancemw.retry import RetryPolicy

@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Self
 
 from balancemw.alerts import Desk, Inquiry
-from balancemw.call import Terms
 from balancemw.context import REQUEST, Clock, Request
 from balancemw.decorator import Decorator, as_decorator
 from balancemw.errors import BalancerNotConfigured, UnknownService, did_you_mean
@@ -282,36 +281,6 @@ def current() -> Balancer:
     raise BalancerNotConfigured(
         "no balancer here: add the middleware to the app, or call balancemw.configure(settings) first"
     )
-
-
-def balanced(
-    name: str,
-    *,
-    idempotent: bool = False,
-    key: Key = None,
-    timeout: float | None = None,
-    attempts: int | None = None,
-    retry: RetryPolicy | None = None,
-) -> Decorator:
-    """As `Balancer.call`, bound late: at each call, to the balancer of the current request or else the process's own.
-
-    Raises:
-        BalancerNotConfigured: at the call, when there is none.
-        UnknownService: at the call, when it has no such service.
-    """
-    wishes = Wishes(idempotent, timeout, attempts, retry)
-    bound: tuple[Balancer | None, Terms | None] = (None, None)  # the last balancer seen; replaced whole, so no lock
-
-    def terms() -> Terms:
-        nonlocal bound
-        balancer = current()
-        known, found = bound
-        if known is not balancer or found is None:
-            found = balancer[name].terms(wishes)
-            bound = (balancer, found)
-        return found
-
-    return as_decorator(terms, key)
 
 
 def _in_child() -> None:

@@ -30,12 +30,24 @@ class Budget:
         workers: processes of this host that share the floor; each counts its own calls.
     """
 
-    __slots__ = ("_calls", "_retries", "calls", "edge", "floor", "granted", "refused", "retries", "share", "workers")
+    __slots__ = (
+        "_calls",
+        "_poor_until",
+        "_retries",
+        "calls",
+        "edge",
+        "floor",
+        "granted",
+        "refused",
+        "retries",
+        "share",
+        "workers",
+    )
 
     def __init__(self, share: float, floor: float) -> None:
         self.share = share
         self.floor = floor
-        self.edge = float("-inf")
+        self.edge = self._poor_until = float("-inf")
         self.calls = self.retries = self.refused = self.granted = 0
         self.workers = 1
         self._calls = [0] * (_BUCKETS - 1)
@@ -62,6 +74,15 @@ class Budget:
             return False
         self.retries += 1
         return True
+
+    def shortage(self, now: float) -> str | None:
+        """Why a retry was refused just now, in words; None: that was said within this window."""
+        if now < self._poor_until:
+            return None
+        self._poor_until = now + WINDOW
+        return (
+            f"{self.spent()} retries to {self.called()} calls within {WINDOW:g} s: failures are passed on as they are"
+        )
 
     def grant(self) -> None:
         """A call on trial failed: that was the pool's risk, not the caller's; so its retry counts, but is not refused.

@@ -63,6 +63,26 @@ class BalancerNotConfigured(BalanceError, RuntimeError):
     """A function decorated with ``balanced`` ran where no balancer was installed."""
 
 
+def in_dialect(error: BalanceError, no_node: type[NoNodeAvailable], too_late: type[DeadlineExceeded]) -> BalanceError:
+    """`error` as what a client's own ``except`` catches too, with all that it tells; other errors as they are.
+
+    Args:
+        error: what a call raised.
+        no_node, too_late: subclasses that are the client's as well.
+    """
+    told: BalanceError
+    if isinstance(error, NoNodeAvailable):
+        told = no_node(str(error), error.retry_after)
+    elif isinstance(error, DeadlineExceeded):
+        told = too_late(str(error))
+    else:
+        return error
+    for note in getattr(error, "__notes__", ()):
+        told.add_note(note)
+    told.__cause__ = error.__cause__
+    return told
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint for a misspelt `word`: ``"; did you mean 'backoff'?"``, or ``""`` when nothing is near."""
     near = get_close_matches(word, list(known), n=1, cutoff=0.6)

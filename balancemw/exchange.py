@@ -18,7 +18,6 @@ from typing import Any
 from balancemw.balancer import Balancer
 from balancemw.call import Call, Terms, Try, first_try
 from balancemw.context import current_bound, time_left
-from balancemw.errors import BalanceError, DeadlineExceeded, NoNodeAvailable
 from balancemw.fault import Fault, Kind, classify
 from balancemw.inbound import ATTEMPT_COUNT
 from balancemw.node import Node
@@ -83,26 +82,6 @@ class Destination:
 def services(balancer: Balancer) -> Mapping[str, Destination]:
     """The services by their names as hosts, which is in lower case."""
     return {name.lower(): Destination(service) for name, service in balancer.services.items()}
-
-
-def in_dialect(error: BalanceError, no_node: type[NoNodeAvailable], too_late: type[DeadlineExceeded]) -> BalanceError:
-    """`error` as what a client's own ``except`` catches too, with all that it tells; other errors as they are.
-
-    Args:
-        error: what `Exchange` raised.
-        no_node, too_late: subclasses that are the client's as well.
-    """
-    told: BalanceError
-    if isinstance(error, NoNodeAvailable):
-        told = no_node(str(error), error.retry_after)
-    elif isinstance(error, DeadlineExceeded):
-        told = too_late(str(error))
-    else:
-        return error
-    for note in getattr(error, "__notes__", ()):
-        told.add_note(note)
-    told.__cause__ = error.__cause__
-    return told
 
 
 def milliseconds(attempt: Try, granted: str | None = None) -> str | None:

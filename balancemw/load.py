@@ -118,6 +118,11 @@ class Load:
         self.others = max(0.0, said - max(0, self.in_flight - 1)) if 0.0 <= said < inf else -1.0
         self.reported_latency = took if 0.0 < took < inf else 0.0
 
+    def begin(self, started: float) -> None:
+        """A call is sent at `started`."""
+        self.in_flight += 1
+        self.started += started
+
     def end(self, started: float) -> None:
         """The call that was sent at `started` is over, however it ended."""
         left = self.in_flight - 1

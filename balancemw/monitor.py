@@ -1,19 +1,19 @@
 """The monitor: one daemon thread per process that finds and checks nodes, on an event loop and a session of its own."""
 
 import asyncio
-import os
 import time
 import weakref
 from collections.abc import Callable, Coroutine, Iterable
 from math import inf
 from random import Random
-from threading import Lock, Thread, current_thread
+from threading import Lock
 
 import aiohttp
 
 from balancemw.alerts import Inquiry
 from balancemw.checks import Check, Loop, NotMade, Outcome, open_session
 from balancemw.context import Clock
+from balancemw.daemon import Daemon
 from balancemw.discovery import Finder
 from balancemw.events import LOG
 from balancemw.peer import Peer
@@ -70,7 +70,7 @@ class Monitor:
     def ensure(self) -> None:
         """See to it that the thread runs, if there is anything to do. Costs next to nothing when it does."""
         life = self._life
-        if not self._needed or (life is not None and life.alive()):
+        if not self._needed or (life is not None and life.thread.alive(_DEAD_AFTER)):
             return
         with self._lock:
             if self._life is not life:  # another caller was quicker
@@ -90,7 +90,7 @@ class Monitor:
         for errand in self._errands:
             errand.begin()
         self._life = _Life(self)  # also where it cannot begin: the next try comes when this one is taken for dead
-        if self._life.begin():
+        if self._life.thread.begin():
             return True
         self._rest()
         return False
@@ -117,7 +117,7 @@ class Monitor:
             life, self._life = self._life, None
             self._rest()
         if life is not None:
-            life.end()
+            life.thread.end(life.rouse, _FAREWELL)
 
     def after_fork(self) -> None:
         """Forget, in a child process, the thread that lives in the parent only."""
@@ -217,6 +217,7 @@ class _Life:
     It holds its monitor only while it works, so that a balancer which nobody uses any more can go, and it with that.
 
     Attributes:
+        thread: the thread.
         wake: ends the thread's sleep; set from within the loop.
         turns: of the checks under way.
     """
@@ -225,31 +226,9 @@ class _Life:
         self.wake = asyncio.Event()
         self.turns = asyncio.Semaphore(_AT_ONCE)
         self._monitor = weakref.ref(monitor)
-        self._pid = os.getpid()
-        self._seen_at = time.monotonic()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._thread = Thread(target=self._live, name="balancemw-monitor", daemon=True)
-
-    def alive(self) -> bool:
-        """Whether it has shown so lately; that the thread exists says little."""
-        return time.monotonic() - self._seen_at < _DEAD_AFTER
-
-    def begin(self) -> bool:
-        """Start the thread; returns whether that was possible."""
-        try:
-            self._thread.start()
-        except RuntimeError:
-            return False
-        return True
-
-    def end(self) -> None:
-        """Wake the thread, which sees that its time is over, and wait a little for it to end."""
-        if self._pid != os.getpid():  # the thread is our parent's, and `is_alive` may say here that it is alive
-            return
-        self.rouse()
-        if self._thread.is_alive() and self._thread is not current_thread():
-            self._thread.join(_FAREWELL)
+        self.thread = Daemon("balancemw-monitor", self._live)
 
     def rouse(self) -> None:
         """End the thread's sleep."""
@@ -276,7 +255,7 @@ class _Life:
         self._loop = asyncio.get_running_loop()
         async with open_session() as session:
             while (pause := self._step(session)) is not None:
-                self._seen_at = time.monotonic()
+                self.thread.show()
                 await self._sleep(pause)
             for task in self._tasks:
                 task.cancel()

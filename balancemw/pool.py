@@ -9,14 +9,12 @@ from collections import deque
 from collections.abc import Callable, Collection
 from math import inf
 from random import Random
-from threading import Lock
 
-from balancemw.budget import WINDOW, Budget
+from balancemw.budget import Budget
 from balancemw.events import Events
 from balancemw.fault import Fault, Kind
 from balancemw.load import KEPT, KEPT_FOR
 from balancemw.node import Node
-from balancemw.orca import LoadReport
 from balancemw.peer import Peer
 from balancemw.recovery import Recovery
 from balancemw.register import Register
@@ -38,10 +36,9 @@ class Pool(Register):
 
     Attributes:
         seeking: whether the nodes are not known yet, but will be soon.
-        awaited: whether a call may have to wait, as `opening` does: for that, or for room in a pool that comes back.
         budget: what may be retried.
         hedging: when calls are hedged; None: never.
-        special: whether a call is more than a try, followed by others if it fails: nodes are `awaited`, or it may be
+        special: whether a call is more than a try, followed by others if it fails: it is `awaited`, or it may be
             hedged. One look at it is all that other calls pay for either.
     """
 
@@ -50,24 +47,14 @@ class Pool(Register):
     ) -> None:
         super().__init__(name, settings, rng=rng, events=events)
         self.hedging = None if settings.hedge is None else settings.hedge.begin()
-        self.seeking = self.awaited = False
+        self.seeking = False
         self.budget = Budget(settings.retry.budget, settings.retry.budget_floor)
         self._housekeeping = housekeeping
         self._review = Review(self.roster, self._traffic, self._standing)
         self._recovery = Recovery(settings.slow_start.window)
         self._fast: Picker | None = None  # what chooses, while no call needs more care
-        self._poor_until = -inf
         self._left: deque[Callable[[], object]] = deque()
-
-    @property
-    def awaited(self) -> bool:
-        """Whether the nodes are not known yet, but will be soon: a call had better wait."""
-        return self._awaited
-
-    @awaited.setter
-    def awaited(self, awaited: bool) -> None:
-        self._awaited = awaited
-        self.special = awaited or self.hedging is not None
+        self._sort()
 
     # -- the way of a call
 
@@ -101,34 +88,24 @@ class Pool(Register):
         """
         peer = self.pick(now, key, tried)
         with self.lock:
-            peer.in_flight += 1
-            peer.started += now
+            peer.begin(now)
         return peer
 
     def begin_hedge(self, now: float, key: str | None, first: Peer, until: float) -> Peer | None:
         """Choose a peer for a hedge and count it in; None: there is none, or no hedge is left.
 
-        It is a good one of the first's own priority, as a node that merely takes its time is no reason to ask others,
-        and one that takes less than what is left of the call's time.
-
-        Args:
-            now: the time.
-            key: of the call.
-            first: the peer of the call's first try.
-            until: when the call must be over.
+        `first`: the peer of the call's first try; `until`: when the call must be over, so that a node which takes
+        longer is of no use.
         """
         if self.hedging is None or not self.has_fresh(now, (first,)):
             return None
-        peer = self.roster.choose(now, key, (first,), None)
-        if peer is None or peer is first or peer.accused or peer.node.priority > first.node.priority:
-            return None
-        if now + peer.latency >= until:
+        peer = self.roster.choose_beside(now, key, first)
+        if peer is None or now + peer.latency >= until:
             return None
         with self.lock:
             if not self.hedging.afford(self.budget, now):
                 return None
-            peer.in_flight += 1
-            peer.started += now
+            peer.begin(now)
         return peer
 
     def succeed(self, peer: Peer, started: float, now: float, route: str = ANY) -> None:
@@ -185,11 +162,6 @@ class Pool(Register):
         with self.lock:
             peer.hang_up()
 
-    def hear(self, peer: Peer, report: LoadReport, now: float) -> None:
-        """The node reports its load with the answer to a call that is not given back yet."""
-        with self.lock:
-            peer.hear(report, now)
-
     def fail(self, peer: Peer, started: float, now: float, fault: Fault, route: str = ANY) -> None:
         """The call that `begin` counted in at `started` ended with `fault`."""
         if fault.answered and fault.kind is Kind.APPLICATION:  # what went wrong is not the node's affair
@@ -222,10 +194,7 @@ class Pool(Register):
         fast = self._fast
         if fast is not None and not excluded:
             return fast(now, key)  # type: ignore[return-value]
-        peer = self.roster.choose(now, key, excluded, None)
-        if peer is None:
-            raise self.roster.nobody(self.name, now)
-        return peer
+        return self._choose(now, key, excluded)
 
     def available(self, now: float) -> tuple[Node, ...]:
         """The nodes that may be chosen."""
@@ -241,29 +210,31 @@ class Pool(Register):
 
     def rest_left(self, now: float) -> float:
         """Seconds until the first available node has rested enough to be asked again; infinity: there is none."""
-        rests = (peer.rest_left(now) for tier in self.roster.tiers for peer in tier.available)
-        least = inf
-        for rest in rests:
-            least = min(least, rest)
-            if least == 0.0:
-                break
-        return least
+        return self.roster.rest_left(now)
 
     def afford_retry(self, now: float) -> bool:
         """Take one retry out of the budget, if it has one left."""
         with self.lock:
             afforded = self.budget.withdraw(now)
-            if not afforded and now >= self._poor_until:
-                self._poor_until = now + WINDOW
-                spent = f"{self.budget.spent()} retries to {self.budget.called()} calls within {WINDOW:g} s"
-                self._news.note(None, "budget_exhausted", "pool", f"{spent}: failures are passed on as they are")
+            if not afforded and (reason := self.budget.shortage(now)):
+                self._news.note(None, "budget_exhausted", "pool", reason)
         self._news.tell()
         return afforded
+
+    # -- calls that wait
+
+    @property
+    def awaited(self) -> bool:
+        """Whether a call may have to wait, as `opening` does: for nodes, or for room in a pool that comes back."""
+        return self.seeking or self._recovery.on
 
     def seek(self, on: bool) -> None:
         """Whether the nodes are not known yet, but will be soon."""
         self.seeking = on
-        self.awaited = on or self._recovery.on
+        self._sort()
+
+    def _sort(self) -> None:
+        self.special = self.awaited or self.hedging is not None
 
     def admits(self, now: float, waited: float = 0.0) -> bool:
         """Whether a call may be sent that has `waited` so long; if not, a pool that was out comes back and is full."""
@@ -273,22 +244,21 @@ class Pool(Register):
             return self._recovery.admits(now, waited)
 
     def _choose_first(self, now: float, key: str | None, repeatable: bool) -> Peer:
-        peer = self.roster.choose(now, key, (), lambda peer: self._claim(peer, now, repeatable))
+        return self._choose(now, key, (), lambda peer: self._claim(peer, now, repeatable))
+
+    def _choose(
+        self, now: float, key: str | None, tried: Collection[Peer], claim: Callable[[Peer], bool] | None = None
+    ) -> Peer:
+        peer = self.roster.choose(now, key, tried, claim)
         if peer is None:
             raise self.roster.nobody(self.name, now)
         return peer
 
     def _claim(self, peer: Peer, now: float, repeatable: bool) -> bool:
         with self.lock:
-            if not self.roster.is_due(peer, now) or not (repeatable or peer.certain(now)):
-                return False
-            if not self.partners.may_try(peer):
-                return False
-            peer.trial_at = now
-            self._news.note(peer.node.name, "trial", "traffic", "its time out is over: one call shows whether it works")
-            self.changed()
+            claimed = self._standing.begin_trial(peer, now, repeatable)
         self._news.tell()
-        return True
+        return claimed
 
     def later(self, end: Callable[[], object]) -> None:
         """Call `end`, which gives a call back, before the next choice: what runs now may hold the lock itself."""
@@ -306,8 +276,9 @@ class Pool(Register):
             self._review.look(now)
             if now >= self._again:
                 self._standing.expire(now)
-                self._again = self.roster.refresh(now, lambda peer: self.waits(peer, now))
-                self._recover(now)
+                again = self.roster.refresh(now, lambda peer: self.waits(peer, now))
+                self._again = min(again, self._recovery.review(self.roster.tiers, now))
+                self._sort()
                 self._fast = self.roster.plain_picker()
                 self._standing.note_failing_open(self.settings.ejection.keep)
             compare_at = self.roster.look(now)
@@ -317,29 +288,13 @@ class Pool(Register):
             self._edge = -inf if self._left else min(self._again, self.budget.edge, compare_at)
         self._news.tell()
 
-    def _recover(self, now: float) -> None:
-        tiers, recovery = self.roster.tiers, self._recovery
-        if recovery.on or not any(tier.healthy for tier in tiers):
-            good = [peer for tier in tiers for peer in tier.available if peer not in tier.kept]
-            recovery.review(self.roster.peers.values(), good, now)
-            self._again = min(self._again, recovery.until)
-            self.awaited = self.seeking or recovery.on
-
     def waits(self, peer: Peer, now: float) -> bool:
         """Whether a peer whose time out is over gets no trial call from here yet."""
         return self.must_wait(peer, now) or not self.partners.may_try(peer)
 
     def after_fork(self) -> None:
         """Begin anew in a child process: its parent's threads and open calls are not its own."""
-        self.lock = Lock()
+        super().after_fork()
         self._left.clear()
-        self._news.pending.clear()
-        self._members.forget()
-        for peer in self.roster.peers.values():
-            peer.reset()
-            peer.trial_at = None
-        self.partners.after_fork()
         self._recovery = Recovery(self.settings.slow_start.window)
-        self.awaited = self.seeking
-        self.roster.renew()
-        self.changed()
+        self._sort()

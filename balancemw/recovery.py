@@ -8,10 +8,11 @@ more, which doubles the bound with every round trip (slow start of TCP). A node 
 within a few round trips; for one that is not, calls wait in their callers, for a part of their time.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from math import inf
 
 from balancemw.peer import Peer
+from balancemw.tier import Tier
 
 AT_FIRST = 4
 """Calls in flight that a node gets at first, if it was not seen to carry more. TCP's slow start begins with as many
@@ -51,11 +52,16 @@ class Recovery:
         self._looked_at, self._room = -inf, 0
         self._observe_at = -inf
 
-    def review(self, everyone: Iterable[Peer], good: Iterable[Peer], now: float) -> None:
-        """Who is there, and who of them is good and may be called, now that something has changed."""
-        self._everyone, good = tuple(everyone), tuple(good)
+    def review(self, tiers: Collection[Tier], now: float) -> float:
+        """See who there is and who of them is good, now that something has changed; returns when to look again."""
+        if self.on or not any(tier.healthy for tier in tiers):
+            self._everyone = tuple(peer for tier in tiers for peer in tier.everyone)
+            self._heed(tuple(peer for tier in tiers for peer in tier.available if peer not in tier.kept), now)
+        return self.until
+
+    def _heed(self, good: tuple[Peer, ...], now: float) -> None:
         if not self._window or not self._everyone:
-            self.on = False
+            self.on, self.until = False, inf
         elif not good:
             if not self.on or self.until < inf:
                 self._begin(self._everyone)

@@ -9,6 +9,7 @@ from balancemw.events import Events, News
 from balancemw.health import Mark
 from balancemw.members import Members
 from balancemw.node import Node
+from balancemw.orca import LoadReport
 from balancemw.partners import Partners
 from balancemw.peer import Peer
 from balancemw.preference import Wishes
@@ -58,6 +59,18 @@ class Register:
         self._again = self._edge = -inf  # when availability has to be derived anew; when anything has to be done
         self.roster.arrange(Peer(node, settings.ejection.window) for node in settings.nodes)
 
+    def after_fork(self) -> None:
+        """Begin anew in a child process: its parent's threads and open calls are not its own."""
+        self.lock = Lock()
+        self._news.pending.clear()
+        self._members.forget()
+        for peer in self.roster.peers.values():
+            peer.reset()
+            peer.trial_at = None
+        self.partners.after_fork()
+        self.roster.renew()
+        self.changed()
+
     def changed(self) -> None:
         """Availability has to be derived anew. Under the lock."""
         self._again = self._edge = -inf
@@ -86,6 +99,11 @@ class Register:
         """Change marks that follow from what every worker knows. It is told with the next news, and not here."""
         with self.lock:
             self._standing.amend(source, changes, now)
+
+    def hear(self, peer: Peer, report: LoadReport, now: float) -> None:
+        """The node reports its load with the answer to a call that is not given back yet."""
+        with self.lock:
+            peer.hear(report, now)
 
     def probe_passed(self, peer: Peer, now: float) -> None:
         """A probe found the node well: if its time out is over, that readmits it."""

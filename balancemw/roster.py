@@ -181,6 +181,13 @@ class Roster:
                 return peer
         return self._from_tiers(now, key, tried, claim) or (self._from_tiers(now, key, (), None) if tried else None)
 
+    def choose_beside(self, now: float, key: str | None, first: Peer) -> Peer | None:
+        """A good peer of the first's own priority, for a hedge: that a node takes its time is no reason for others."""
+        peer = self.choose(now, key, (first,), None)
+        if peer is None or peer is first or peer.accused or peer.node.priority > first.node.priority:
+            return None
+        return peer
+
     def _from_tiers(
         self, now: float, key: str | None, tried: Collection[Peer], claim: Callable[[Peer], bool] | None
     ) -> Peer | None:
@@ -228,6 +235,15 @@ class Roster:
             for peer in (*islice(tier.available, reach + len(tier.kept)), *islice(tier.spare, reach))
         )
         return any(peer not in tried and not peer.accused for peer in good)
+
+    def rest_left(self, now: float) -> float:
+        """Seconds until the first available node has rested enough to be asked again; infinity: there is none."""
+        least = inf
+        for peer in (peer for tier in self.tiers for peer in tier.available):
+            least = min(least, peer.rest_left(now))
+            if least == 0.0:
+                break
+        return least
 
     def others(self, peer: Peer) -> Iterator[Record]:
         """Records of good nodes of the same tier to compare `peer` with; a sample where there are many."""

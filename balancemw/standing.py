@@ -142,6 +142,17 @@ class Standing:
             self.put(peer, mark, now, "ejected")
         self.excuse(peer, fault, started, now)
 
+    def begin_trial(self, peer: Peer, now: float, repeatable: bool) -> bool:
+        """Make a call the single trial of a peer, if that is still to be had; `repeatable`: as for `Pool.begin`."""
+        if not self._roster.is_due(peer, now) or not (repeatable or peer.certain(now)):
+            return False
+        if not self.partners.may_try(peer):
+            return False
+        peer.trial_at = now
+        self._news.note(peer.node.name, "trial", "traffic", "its time out is over: one call shows whether it works")
+        self._changed()
+        return True
+
     def _release_trial(self, peer: Peer, started: float) -> None:
         """Its trial call, if this was it, proved nothing: the next call may be the trial."""
         if peer.trial_at is not None and started >= peer.trial_at:

@@ -10,15 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.adapters.replicas import free_port
+
 README = Path(__file__).parents[1] / "README.md"
 ASK = "\nprint(app.test_client().get('/hello.txt').text)\n"
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from multidict import istr
 from balancemw import BalanceError, Balancer
 from balancemw.call import first_try, leave
 from balancemw.context import BOUND
-from balancemw.exchange import IDEMPOTENT, Exchange, in_dialect, route_of, services
+from balancemw.errors import in_dialect
+from balancemw.exchange import IDEMPOTENT, Exchange, route_of, services
 from balancemw.notice import hear
 from balancemw.opening import wait_for_nodes_async
 from balancemw.presence import STATE as _STATE

@@ -8,7 +8,8 @@ import anyio
 from balancemw import BalanceError, Balancer
 from balancemw.call import Terms, first_try, leave
 from balancemw.context import BOUND
-from balancemw.exchange import IDEMPOTENT, Destination, in_dialect, services
+from balancemw.errors import in_dialect
+from balancemw.exchange import IDEMPOTENT, Destination, services
 from balancemw.opening import wait_for_nodes, wait_for_nodes_async
 from balancemw_httpx.answer import Answer, AsyncAnswer, release, release_async
 from balancemw_httpx.errors import NoNode, TooLate

@@ -12,7 +12,8 @@ from requests.adapters import HTTPAdapter
 
 from balancemw import BalanceError, Balancer
 from balancemw.balancer import current
-from balancemw.exchange import Destination, in_dialect, services
+from balancemw.errors import in_dialect
+from balancemw.exchange import Destination, services
 from balancemw_requests.errors import NoNode, TooLate
 from balancemw_requests.limits import granted
 from balancemw_requests.outgoing import Outgoing

@@ -7,11 +7,12 @@ import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Event as Wake
-from threading import Lock, Thread, current_thread
+from threading import Lock
 from uuid import uuid4
 
 from balancemw.alerts import Desk
 from balancemw.context import Clock
+from balancemw.daemon import Daemon
 from balancemw.events import LOG, Events, Note
 from balancemw.pool import Pool
 from balancemw.settings import StateSettings
@@ -84,7 +85,7 @@ class Sharing:
         life = self._life
         if self._courier.contact.alone:  # the thread itself may be stuck in a question to the store
             self._go_alone()
-        if life is not None and life.alive():
+        if life is not None and life.thread.alive(_DEAD_AFTER):
             return
         with self._lock:
             if self._life is not life:  # another caller was quicker
@@ -92,7 +93,7 @@ class Sharing:
             if life is not None:
                 self._courier = self._new_courier()
             self._life = _Life(self, self._wake)
-            started = self._life.begin()
+            started = self._life.thread.begin()
         if life is not None:
             LOG.warning("the sharing thread gave no sign of life for %g s: another takes its place", _DEAD_AFTER)
         if not started:
@@ -104,7 +105,7 @@ class Sharing:
         with self._lock:
             life, self._life = self._life, None
         if life is not None:
-            life.end()
+            life.thread.end(life.rouse, _FAREWELL)
         self._go_alone()
 
     def _go_alone(self) -> None:
@@ -166,6 +167,7 @@ class _Life:
     It holds its owner only while it works, so that a balancer which nobody uses any more can go, and it with that.
 
     Attributes:
+        thread: the thread.
         store: None while there is no connection.
     """
 
@@ -174,40 +176,22 @@ class _Life:
         self._ending = Wake()
         self._sharing = weakref.ref(sharing)
         self._wake = wake
-        self._pid = os.getpid()
-        self._seen_at = time.monotonic()
-        self._thread = Thread(target=self._live, name="balancemw-sharing", daemon=True)
+        self.thread = Daemon("balancemw-sharing", self._live)
 
     @property
     def ended(self) -> bool:
         """Whether it was asked to end."""
         return self._ending.is_set()
 
-    def alive(self) -> bool:
-        """Whether it has shown so lately; that the thread exists says little."""
-        return time.monotonic() - self._seen_at < _DEAD_AFTER
-
-    def begin(self) -> bool:
-        """Start the thread; returns whether that was possible."""
-        try:
-            self._thread.start()
-        except RuntimeError:
-            return False
-        return True
-
-    def end(self) -> None:
-        """Let the thread say its last, and wait a little for that."""
-        if self._pid != os.getpid():  # the thread is our parent's
-            return
+    def rouse(self) -> None:
+        """Let the thread say its last, and end."""
         self._ending.set()
         self._wake.set()
-        if self._thread.is_alive() and self._thread is not current_thread():
-            self._thread.join(_FAREWELL)
 
     def _live(self) -> None:
         try:
             while self._step():
-                self._seen_at = time.monotonic()
+                self.thread.show()
         except BaseException:
             LOG.exception("the sharing thread ended unexpectedly")
         finally:

@@ -1,10 +1,8 @@
-"""Processes that a benchmark starts, and that never outlive it; and ports for them."""
+"""Processes that a benchmark starts, and that never outlive it."""
 
 import ctypes
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,17 +14,6 @@ from types import TracebackType
 ROOT = Path(__file__).parents[2]
 
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
-
-
-def free_port() -> int:
-    """A port where nobody listens, below those that clients are given: it stays free while its server is dead."""
-    while True:
-        port = random.randrange(12000, 32000)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                return port
 
 
 class Process:

@@ -9,8 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from balancemw.demo.processes import free_port
 from benchmarks.arena.contenders import Contender
-from benchmarks.arena.processes import Process, free_port, machine_time, processor_time, python
+from benchmarks.arena.processes import Process, machine_time, processor_time, python
 from benchmarks.proxies import running
 
 SLOTS = (16, 16, 16)

@@ -71,7 +71,7 @@ def test_what_was_forgotten_in_a_fork_ends_where_it_is_not(monkeypatch: pytest.M
     with monkeypatch.context() as patch:
         patch.setattr(os, "getpid", lambda: -1)
         patch.setattr(threading.Thread, "join", lambda *_: pytest.fail("waits for a thread that is not there"))
-        inner._life.end()
+        inner._life.thread.end(inner._life.rouse, 1.0)
     inner.after_fork()
     eventually(lambda: not threads())
     inner.ensure()

@@ -203,13 +203,13 @@ def test_what_is_forgotten_in_a_fork_is_the_parents(settings: dict[str, Any], mo
     with monkeypatch.context() as patch:
         patch.setattr(os, "getpid", lambda: -1)
         patch.setattr(threading.Thread, "join", lambda *_: pytest.fail("waits for a thread that is not there"))
-        life.end()
+        life.thread.end(life.rouse, 1.0)
     inner.after_fork()
     assert inner._courier.worker != worker
     inner.ensure()
     eventually(lambda: not balancer.journal.adrift)
     balancer.close()
-    life.end()
+    life.thread.end(life.rouse, 1.0)
 
 
 class TestContact:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balancemw import Balancer, DeadlineExceeded, NoNodeAvailable, UnknownService, deadline
-from balancemw.exchange import Destination, Exchange, in_dialect, milliseconds, services
+from balancemw.errors import in_dialect
+from balancemw.exchange import Destination, Exchange, milliseconds, services
 from balancemw.reading import Reading
 from tests.engine.clock import FakeClock
 

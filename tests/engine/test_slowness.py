@@ -9,19 +9,11 @@ from hypothesis import strategies as st
 
 from balancemw.health import Mark
 from balancemw.status import service_status
+from balancemw.strategies import BUILT_IN
 from tests.engine.flow import START, Flow, Latency, lognormal
 from tests.engine.stage import FAULTS, Stage
 
-STRATEGIES = [
-    "random",
-    "round_robin",
-    "weighted_random",
-    "weighted_round_robin",
-    "least_requests",
-    "peak_ewma",
-    "prequal",
-    "load_weighted",
-]
+STRATEGIES = [name for name in BUILT_IN if name != "consistent_hash"]
 BLIND = ["random", "round_robin", "weighted_round_robin"]  # to latency
 
 
