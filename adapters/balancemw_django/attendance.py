@@ -1,47 +1,41 @@
 """What every request gets, whoever answers it: it is counted, and told when the app is going."""
 
-from typing import Self
-
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
+from balancemw.balancer import Balancer
 from balancemw.farewell import watch_sigterm
 from balancemw.inbound import wsgi_key
 from balancemw.orca import FORMAT, REPORT
 from balancemw.presence import Presence
-from balancemw_django.own import balancer
 
 _FORMAT = wsgi_key(FORMAT)
 
 
-def attend(request: HttpRequest) -> HttpResponseBase | None:
+def attend(own: Balancer, request: HttpRequest) -> HttpResponseBase | None:
     """The health document, if that is what is asked for."""
-    own = balancer()
     presence = own.presence
     if not presence.watched:
         watch_sigterm(own, server="SERVER_SOFTWARE" in request.META)
     report = presence.report(request.method or "", request.path) if request.path == presence.path else None
     if report is None:
         return None
-    return _told(HttpResponse(report.body, status=report.status, headers=dict(report.headers)), own.presence)
+    return _told(HttpResponse(report.body, status=report.status, headers=dict(report.headers)), presence)
 
 
 class Visit:
     """A request that is counted in, and out again when its response, which is to be shown to `answer`, has been sent.
 
-    Used as ``with Visit(request) as visit: …``.
+    If there is none, `fail` is to be told why.
     """
 
     __slots__ = ("_arrival", "_begun", "_presence", "_request", "_streamed")
 
-    def __init__(self, request: HttpRequest) -> None:
+    def __init__(self, presence: Presence, request: HttpRequest) -> None:
         self._request = request
-        self._presence = balancer().presence
+        self._presence = presence
         self._begun = self._streamed = False
-
-    def __enter__(self) -> Self:
-        self._arrival = self._presence.enter()
-        return self
+        self._arrival = presence.enter()
 
     def answer(self, response: HttpResponseBase) -> HttpResponseBase:
         """`response`, with what it is to say of the app."""
@@ -56,9 +50,14 @@ class Visit:
             said = presence.load_header(asked)
             if said is not None:
                 response[REPORT] = said[1]
-        return _told(response, presence) if presence.draining else response
+        if presence.draining:
+            _told(response, presence)
+        if not self._streamed:
+            presence.leave()
+        return response
 
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+    def fail(self, error: BaseException) -> None:
+        """There is no response, because of `error`."""
         if not self._begun and isinstance(error, Exception):
             self._presence.answered(self._arrival, True)
         if not self._streamed:

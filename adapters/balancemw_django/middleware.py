@@ -3,8 +3,8 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
-from functools import lru_cache, partial
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.apps import apps
@@ -12,7 +12,7 @@ from django.core.signals import got_request_exception
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
-from balancemw.admin import admin_of
+from balancemw.admin import Admin, admin_of
 from balancemw.balancer import Balancer, install_lazily
 from balancemw.errors import BalanceError
 from balancemw.inbound import Door, conclude, problem_of, wsgi_key
@@ -20,6 +20,9 @@ from balancemw_django.attendance import Visit, attend
 from balancemw_django.own import balancer, forwarding
 from balancemw_django.serving import Serving, serve_body
 from balancemw_django.surface import serve_admin
+
+if TYPE_CHECKING:
+    from balancemw_django.forwarding import Forwarding
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
@@ -55,55 +58,56 @@ class BalanceMiddleware:
         """Answer `request`, or return what will when it is awaited."""
         if self._async:
             return self._answer_async(request)
-        report = attend(request)
+        own = balancer()
+        door, admin, routes = _ways(own)
+        report = attend(own, request)
         if report is not None:
             return report
-        serve = _admin_answer(request)
-        if serve is not None:
-            return serve()
-        with Visit(request) as visit:
-            serving = _open(request)
+        if admin is not None and (below := admin.below(request.path_info)) is not None:
+            return serve_admin(admin, below, request)
+        visit = Visit(own.presence, request)
+        try:
+            serving = _open(own, door, request)
             with serving:
-                routes = forwarding()
                 response = (routes.answer(request) if routes else None) or self._get_response(request)
             return visit.answer(_finish(request, response, serving))
+        except BaseException as error:
+            visit.fail(error)
+            raise
 
     async def _answer_async(self, request: HttpRequest) -> HttpResponseBase:
-        report = attend(request)
+        own = balancer()
+        door, admin, routes = _ways(own)
+        report = attend(own, request)
         if report is not None:
             return report
-        serve = _admin_answer(request)
-        if serve is not None:
-            return await asyncio.to_thread(serve)
-        with Visit(request) as visit:
-            serving = _open(request)
+        if admin is not None and (below := admin.below(request.path_info)) is not None:
+            return await asyncio.to_thread(serve_admin, admin, below, request)
+        visit = Visit(own.presence, request)
+        try:
+            serving = _open(own, door, request)
             with serving:
-                routes = forwarding()
                 forwarded = await routes.answer_async(request) if routes else None
                 response = forwarded or await self._get_response(request)
             return visit.answer(_finish(request, response, serving))
+        except BaseException as error:
+            visit.fail(error)
+            raise
 
     def process_exception(self, _request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """The answer to an error of ours out of a view or a template, unless middleware nearer to it had one."""
         return _answer_to(exception)
 
 
-def _admin_answer(request: HttpRequest) -> Callable[[], HttpResponse] | None:
-    """What answers a request to the admin surface; None: it is none."""
-    admin = admin_of(balancer())
-    below = None if admin is None else admin.below(request.path_info)
-    return None if admin is None or below is None else partial(serve_admin, admin, below, request)
+@lru_cache(maxsize=1)  # there is but one balancer, unless a test changes the settings
+def _ways(own: Balancer) -> "tuple[Door, Admin | None, Forwarding | None]":
+    """Where a request may go: to the project, or to the admin surface, or to a replica."""
+    return Door(own, wsgi_key, joined=True), admin_of(own), forwarding()
 
 
-def _open(request: HttpRequest) -> Serving:
-    own = balancer()
+def _open(own: Balancer, door: Door, request: HttpRequest) -> Serving:
     request.balancer = own  # type: ignore[attr-defined]
-    return Serving(_door(own).open(request.META.get))
-
-
-@lru_cache(maxsize=1)  # there is but one, unless a test changes the settings
-def _door(own: Balancer) -> Door:
-    return Door(own, wsgi_key, joined=True)
+    return Serving(door.open(request.META.get))
 
 
 def _finish(request: HttpRequest, response: HttpResponseBase, serving: Serving) -> HttpResponseBase:
