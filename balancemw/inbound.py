@@ -69,7 +69,9 @@ class Door:
             value = told(key)
             if value is None:
                 continue
-            milliseconds = read(value.partition(",")[0] if self._joined else value)
+            milliseconds = read(value)
+            if milliseconds is None and self._joined:
+                milliseconds = read(value.partition(",")[0])
             if milliseconds is not None:
                 seconds = milliseconds / 1000.0
                 granted = seconds if granted is None else min(granted, seconds)
