@@ -5,8 +5,8 @@
     balancemw demo           replicas die, hang and come back under load, and callers see nothing of it
     balancemw simulate       which strategy is the best for so many callers, replicas and troubles?
 
-Exit status: 0 when all is well, 1 when it is not, 2 when the command was not understood, 141 when whoever read the
-answer went away before its end, as a shell has it of any command.
+Exit status: 0 when all is well, 1 when it is not, 2 when the command was not understood; as a shell has it of any
+command, 130 when it was interrupted, and 141 when whoever read the answer went away before its end.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from importlib import import_module, metadata
 from balancemw import status_command
 from balancemw.errors import SettingsError
 
-_SIGPIPE = 128 + 13
+_SIGINT, _SIGPIPE = 128 + 2, 128 + 13
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with open(os.devnull, "w") as nowhere:  # or the interpreter tells of it again when it flushes at its end
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
         return _SIGPIPE
+    except KeyboardInterrupt:
+        return _SIGINT
     return status
 
 

@@ -1,24 +1,25 @@
 """The middleware: each request gets its context, our two errors get their answers, and all else passes through."""
 
 import os
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping
+from contextvars import Token
 from functools import partial
 
 from balancemw import Balancer, Settings
 from balancemw.admin import admin_of
 from balancemw.balancer import install
-from balancemw.context import BOUND, REQUEST, Request
+from balancemw.context import BOUND, REQUEST, Bound, Request
 from balancemw.events import LOG
 from balancemw.farewell import watch_sigterm
-from balancemw.inbound import ATTEMPT_COUNT, Door, conclude, problem_of
+from balancemw.inbound import ATTEMPT_COUNT, Door, problem_of
 from balancemw.orca import FORMAT
+from balancemw_starlette.answer import Answer
 from balancemw_starlette.asgi import ASGIApp, Message, Receive, Scope, Send, give
-from balancemw_starlette.attendance import Told, attend, attend_and_count
+from balancemw_starlette.attendance import attend, give_report, report_for
 from balancemw_starlette.forwarding import Forwarding
 from balancemw_starlette.surface import path_below_mount, serve_admin
 
 _ENDS = ("lifespan.shutdown.complete", "lifespan.shutdown.failed", "lifespan.startup.failed")
-_BODIES = ("http.response.body", "http.response.pathsend", "http.response.zerocopysend")
 
 
 class BalanceMiddleware:
@@ -66,26 +67,40 @@ class BalanceMiddleware:
         if self._admin is not None and below is not None:  # first, as a route may be all of the app
             await attend(self.balancer, partial(serve_admin, self._admin, below), scope, receive, send)
             return
-        await attend_and_count(self.balancer, self._answer, self._told(scope), scope, receive, send)
+        report = report_for(self.balancer, scope)
+        if report is not None:
+            await give_report(report, self.balancer.presence, scope, send)
+            return
+        told, presence = self._told(scope), self.balancer.presence
+        answer = Answer(send, scope, presence, presence.enter(), told.get(FORMAT))
+        try:
+            await self._serve(told, scope, receive, answer)
+        except Exception:
+            answer.fail()
+            raise
+        finally:
+            presence.leave()
 
-    async def _answer(self, told: Told, scope: Scope, receive: Receive, send: Send) -> None:
-        request = self._door.open(told.get)
+    async def _serve(self, told: Mapping[str, str], scope: Scope, receive: Receive, answer: Answer) -> None:
+        answer.request = request = self._door.open(told.get)
         forwarded = None if self._forwarding is None else self._forwarding.app_for(scope)
         if forwarded is not None:
-            await self._run(forwarded, request, scope, receive, send)
+            await self._run(forwarded, request, scope, receive, answer.count)
             return
         scope.setdefault("state", {})["balancer"] = self.balancer
-        answer = _Answer(send, request)
+        tokens = REQUEST.set(request), BOUND.set(request.deadline)
         try:
-            await self._run(self._app, request, scope, receive, answer.send)
+            await self._app(scope, receive, answer.send)
         except Exception as error:
-            problem = None if answer.started else problem_of(error)
+            problem = None if answer.begun else problem_of(error)
             if problem is None:
                 await answer.release()
                 raise
-            await give(problem, scope, receive, send)
+            await give(problem, scope, receive, answer.count)
         else:
             await answer.release()
+        finally:
+            _leave(*tokens)
 
     async def _converse(self, scope: Scope, receive: Receive, send: Send) -> None:
         """What is not a request with an answer."""
@@ -103,20 +118,16 @@ class BalanceMiddleware:
 
     async def _run(self, app: ASGIApp, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
         """Run `app` in the context of `request`; whoever called us, a test or an outer app, keeps its own."""
-        request_token, bound_token = REQUEST.set(request), BOUND.set(request.deadline)
+        tokens = REQUEST.set(request), BOUND.set(request.deadline)
         try:
             await app(scope, receive, send)
         finally:
-            try:
-                BOUND.reset(bound_token)
-                REQUEST.reset(request_token)
-            except ValueError:  # abandoned, and closed from another context: ours ended with its task
-                pass
+            _leave(*tokens)
 
-    def _told(self, scope: Scope) -> Told:
+    def _told(self, scope: Scope) -> Mapping[str, str]:
         """The headers that matter here; of repeated ones the first."""
         wanted = self._headers
-        told: Told = {}
+        told: dict[str, str] = {}
         for name, value in scope["headers"]:
             if name in wanted:
                 told.setdefault(wanted[name], value.decode("latin-1"))
@@ -166,48 +177,10 @@ class BalanceMiddleware:
             self.balancer.close()
 
 
-class _Answer:
-    """What the app answers, passed on at once, but for a whole answer of status 500: that is held back.
-
-    Starlette answers an unhandled error with 500 and then raises it. Around such an app, or one that has another
-    mounted, the error comes too late for an answer of ours unless the 500 waits until the app is done.
-    """
-
-    __slots__ = ("_held", "_request", "_send", "started")
-
-    def __init__(self, send: Send, request: Request) -> None:
-        self.started = False
-        self._send = send
-        self._request = request
-        self._held: Sequence[Message] = ()
-
-    def send(self, message: Message) -> Awaitable[None]:
-        """Pass `message` on, or hold it back."""
-        kind = message["type"]
-        if self._held or (kind == "http.response.start" and message["status"] == 500):
-            return self._hold(message)
-        if kind == "http.response.start":
-            self.started = True
-        elif kind in _BODIES and not message.get("more_body"):
-            conclude(self._request)
-        return self._send(message)
-
-    async def _hold(self, message: Message) -> None:
-        kind = message["type"]
-        if kind == "http.response.start" and message["status"] == 500:
-            self._held = (*self._held, message)
-            return
-        if kind in _BODIES and not message.get("more_body"):
-            conclude(self._request)
-            self._held = (*self._held, message)
-            return
-        await self.release()
-        await self._send(message)
-
-    async def release(self) -> None:
-        """Pass on what was held back."""
-        if self._held:
-            held, self._held = self._held, ()
-            self.started = True
-            for message in held:
-                await self._send(message)
+def _leave(request: Token[Request | None], bound: Token[Bound | None]) -> None:
+    """Restore what held before a request."""
+    try:
+        BOUND.reset(bound)
+        REQUEST.reset(request)
+    except ValueError:  # abandoned, and closed from another context: ours ended with its task
+        pass

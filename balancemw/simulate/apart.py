@@ -15,7 +15,3 @@ def main() -> None:
     outcome = Course(scenario, strategy, seed).run()
     out.write(pickle.dumps(outcome))
     out.close()
-
-
-if __name__ == "__main__":
-    main()

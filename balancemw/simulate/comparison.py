@@ -2,17 +2,27 @@
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
+from threading import Event
 
 from balancemw.simulate.course import Course
 from balancemw.simulate.outcome import Outcome
 from balancemw.simulate.scenario import Scenario
 from balancemw.simulate.verdict import DEFAULT, recommend
+
+_PROGRAM = """
+import signal
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches all processes: only the first is to tell of it
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+from balancemw.simulate.apart import main
+main()
+"""
 
 Strategy = str | Mapping[str, object]
 """As in the settings: a name, ``"package.module:Class"``, or a mapping with a name and options."""
@@ -95,18 +105,26 @@ def compare(
         scenario.settings(strategy)
     pairs = scenario.callers * scenario.replicas
     fitting = max(1, min(at_once, _MOST_PAIRS // pairs))
-    with ThreadPoolExecutor(fitting) as threads:
-        return Comparison(scenario, seed, tuple(threads.map(partial(_elsewhere, scenario, seed), chosen)))
+    over = Event()
+    held_back = partial(signal.pthread_sigmask, signal.SIG_BLOCK, {signal.SIGINT})  # until the program is ready for it
+    with ThreadPoolExecutor(fitting, initializer=held_back) as threads:
+        return Comparison(scenario, seed, tuple(threads.map(partial(_elsewhere, scenario, seed, over), chosen)))
 
 
-def _elsewhere(scenario: Scenario, seed: int, strategy: Strategy) -> Outcome:
-    """`simulate` in another process: a plain one, since forking does not suit threads, nor spawning scripts."""
-    command = [sys.executable, "-m", "balancemw.simulate.apart"]
+def _elsewhere(scenario: Scenario, seed: int, over: Event, strategy: Strategy) -> Outcome:
+    """`simulate` in another process: a plain one, since forking does not suit threads, nor spawning scripts.
+
+    Once one has failed, or was interrupted, `over` is set, and none is begun any more.
+    """
+    if over.is_set():
+        raise RuntimeError(f"the simulation of {strategy!r} was not begun")
+    command = [sys.executable, "-c", _PROGRAM]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
     plain = strategy if isinstance(strategy, str) else dict(strategy)
     order = pickle.dumps((scenario, plain, seed))
     done = subprocess.run(command, input=order, stdout=subprocess.PIPE, env=environment, check=False)
     if done.returncode != 0:
+        over.set()
         raise RuntimeError(f"the simulation of {strategy!r} ended with status {done.returncode}")
     outcome: Outcome = pickle.loads(done.stdout)
     return outcome

@@ -45,9 +45,10 @@ def recommend(outcomes: Sequence[Outcome]) -> str:
         return f"Choose {best.strategy}: {_against(best, usual)} with {called}."
     worse = [each for each in others if _fewer_errors(usual, each) or _quicker(usual, each)]
     if not worse:
-        return f"No difference that matters: keep {called} ({_figures(usual)})."
+        kind = "is sure" if any(_plain(usual, each) for each in others) else "matters"
+        return f"No difference that {kind}: keep {called} ({_figures(usual)})."
     alike = [each.strategy for each in others if each not in worse]
-    beside = f", and {_listed(alike)} {'is' if len(alike) == 1 else 'are'} no better" if alike else ""
+    beside = f", and {_listed(alike)} {'is' if len(alike) == 1 else 'are'} not surely better" if alike else ""
     return f"Keep {called}: {_against(usual, _best(worse))} with {_best(worse).strategy}{beside}."
 
 
@@ -72,6 +73,12 @@ def _quicker(one: Outcome, other: Outcome) -> bool:
     if one.p99 > (1.0 - MATTERS) * other.p99 or _fewer_errors(other, one):
         return False
     return _surely([p99 for _, p99 in other.batches], [p99 for _, p99 in one.batches])
+
+
+def _plain(one: Outcome, other: Outcome) -> bool:
+    """Whether the two differ by what would matter, if it were no chance."""
+    low, high = sorted((one.p99, other.p99))
+    return low <= (1.0 - MATTERS) * high or abs(one.error_rate - other.error_rate) >= ERRORS_MATTER
 
 
 def _surely(more: Sequence[float], less: Sequence[float]) -> bool:

@@ -16,11 +16,13 @@ nodes without a weight of their own, and for all while there are fewer than two.
 Turns are taken without a lock and exactly by weight, whatever the weights. The nodes lie side by side on a circle, each
 as long as its weight; one step of the golden ratio after the other goes round it. Of all steps that one keeps the
 turns of each node apart most evenly, with gaps of at most three lengths (V. T. Sós, "On the distribution mod 1 of the
-sequence n·alpha", 1958). The steps go on when weights change, so that no turn is lost or comes twice for it. (gRPC has
+sequence n·alpha", 1958). The steps go on when weights change, so that no turn is lost or comes twice for it. Who lies
+where a step ends is read off a guide with two cells or more for each node, which costs the same for any number of them
+(H.-C. Chen and Y. Asau, "On generating random variates from an empirical distribution", 1974). (gRPC has
 come from its earliest-deadline-first queue to static strides for that, which do not bear weights far apart.)
 """
 
-from bisect import bisect_right
+from array import array
 from collections.abc import Sequence
 from itertools import accumulate, count
 from math import inf
@@ -36,11 +38,16 @@ _SPREAD = 10.0  # times the mean that a measured weight is at most, and part of 
 
 _FIELDS, _NAMED = ("application_utilization", "cpu_utilization", "mem_utilization"), "named_metrics."
 
-_ROUND = 1 << 32
+_BITS = 32
+_ROUND = 1 << _BITS
 _STEP = 2654435769  # _ROUND / golden ratio
 
 _LEAST_PERIOD = 0.1
 _PER_NODE = 0.0005  # seconds to add to the period for each node: deriving weights must stay a small part of the time
+
+_Circle = tuple["array[int]", "array[int]", int]
+"""Where each node ends on a circle of length `_ROUND`; who is the first to end beyond the beginning of each cell of the
+circle; and the bits that tell places in a cell apart."""
 
 
 class LoadWeighted:
@@ -84,27 +91,40 @@ class LoadWeighted:
     def picker(self, available: Sequence[Load], everyone: Sequence[Load]) -> Picker:
         turn, size, weights = self._turn, len(available), self._weights
         period, due = max(self._period, _PER_NODE * size), -inf
-        ends: list[int] = []
+        circle: _Circle | None = None
 
         def pick(now: float, key: str | None) -> Load:  # noqa: ARG001
-            nonlocal ends, due
+            nonlocal circle, due
             if now >= due:
                 due = now + period
-                ends = _circle(weights.of(available, everyone, now))
-            place, circle = next(turn), ends
-            return available[bisect_right(circle, place * _STEP % _ROUND) if circle else place % size]
+                circle = _circle(weights.of(available, everyone, now))
+            place, drawn = next(turn), circle
+            if drawn is None:
+                return available[place % size]
+            ends, guide, width = drawn
+            place = place * _STEP % _ROUND
+            who = guide[place >> width]
+            while ends[who] <= place:
+                who += 1
+            return available[who]
 
         return pick
 
 
-def _circle(weights: Sequence[float]) -> list[int]:
-    """Where each node ends on a circle of length `_ROUND`; empty if all weights are equal: then it is round robin."""
+def _circle(weights: Sequence[float]) -> _Circle | None:
+    """The circle of nodes with these weights; None if all are equal: then it is round robin."""
     if min(weights) == max(weights):
-        return []
+        return None
     scale = _ROUND / sum(weights)
-    ends = [int(end * scale) for end in accumulate(weights)]
+    ends = array("Q", (int(end * scale) for end in accumulate(weights)))
     ends[-1] = _ROUND  # whatever was lost by rounding
-    return ends
+    width = _BITS - 1 - len(weights).bit_length()
+    guide, who = array("I"), 0
+    for begin in range(0, _ROUND, 1 << width):
+        while ends[who] <= begin:
+            who += 1
+        guide.append(who)
+    return ends, guide, width
 
 
 class _Known(NamedTuple):

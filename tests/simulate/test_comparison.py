@@ -1,10 +1,14 @@
 """Comparisons: each strategy in a process of its own, and what becomes of the outcomes: a table, a plot, JSON."""
 
 import json
+import os
+import signal
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from balancemw.cli import main
@@ -120,6 +124,17 @@ class TestCommand:
     def test_what_is_wrong_is_told(self, arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]):
         assert main(["simulate", *arguments]) == 1
         assert told in capsys.readouterr().err
+
+    def test_interrupted_it_ends_without_a_word(self):
+        command = [sys.executable, "-m", "balancemw.cli", "simulate", "--requests", "10000000"]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, process_group=0, cwd=Path(__file__).parents[2]
+        ) as started:
+            while not psutil.Process(started.pid).children():
+                assert started.poll() is None
+            os.killpg(started.pid, signal.SIGINT)  # as Ctrl-C does
+            told = started.communicate(timeout=60)
+        assert (started.returncode, *told) == (130, b"", b"")
 
     @pytest.mark.parametrize("option", [["--requests", "0"], ["--strategies", ","], ["--utilization", "x"]])
     def test_options_that_make_no_sense(self, option: list[str], capsys: pytest.CaptureFixture[str]):

@@ -59,13 +59,21 @@ def test_a_small_difference_does_not_matter():
 
 def test_neither_does_one_that_may_be_chance():
     noisy = [outcome("peak_ewma", 0.100, noise=0.9), outcome("prequal", 0.080, noise=0.9)]
-    assert recommend(noisy).startswith("No difference that matters: keep the default peak_ewma")
+    assert recommend(noisy).startswith("No difference that is sure: keep the default peak_ewma")
+
+
+def test_neither_does_one_that_shows_in_a_short_part_of_the_run():
+    usual = outcome("peak_ewma", 0.06)
+    struck = tuple((errors, 1.0 if place in (6, 7, 8) else p99) for place, (errors, p99) in enumerate(usual.batches))
+    assert recommend([outcome("round_robin", 1.0, batches=struck), usual]) == (
+        "No difference that is sure: keep the default peak_ewma (p99 60 ms, 0 % errors)."
+    )
 
 
 def test_the_default_is_kept_where_it_is_better():
     assert recommend([outcome("random", 0.4), outcome("peak_ewma", 0.1), outcome("least_requests", 0.101)]) == (
         "Keep the default peak_ewma: 99 % of the calls take less than 100 ms, against 400 ms (75% less) with random, "
-        "and least_requests is no better."
+        "and least_requests is not surely better."
     )
 
 
