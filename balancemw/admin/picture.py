@@ -13,30 +13,34 @@ _TONES = {"up": "green", "slow_start": "yellow", "trial": "yellow"}
 _OUT_OF_IT = "bold red"
 _UNKNOWN = "–"
 _DAY = 86400.0
+_NARROW = 112  # columns, with less of which a table has none left for the marks
 _WIDE = 160  # columns where the output is no terminal, so that lines stay whole
 
 
 def show(status: Mapping[str, Any], now: float) -> None:
     """Print `pictures` of a status to the standard output."""
     console = Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False)
-    for picture in pictures(status, now):
+    for picture in pictures(status, now, narrow=console.width < _NARROW):
         console.print(picture)
 
 
-def pictures(status: Mapping[str, Any], now: float) -> Iterator[RenderableType]:
+def pictures(status: Mapping[str, Any], now: float, *, narrow: bool = False) -> Iterator[RenderableType]:
     """One table for each service of a status.
 
     Args:
         status: what `balancer.status()` returns.
         now: seconds since the epoch: marks that end today are shown without the date.
+        narrow: whether the marks stand below the table and not in it.
     """
     for name, service in status["services"].items():
-        yield _table(name, service, now)
+        yield _table(name, service, now, narrow)
+        if narrow:
+            yield from _below(service, now)
     if not status["services"]:
         yield Text("no services")
 
 
-def _table(name: str, service: Mapping[str, Any], now: float) -> Table:
+def _table(name: str, service: Mapping[str, Any], now: float, narrow: bool) -> Table:
     nodes = service["nodes"]
     zones, tiers = any(node.get("zone") for node in nodes), len({node.get("priority", 0) for node in nodes}) > 1
     table = Table(title=_title(name, service), title_justify="left", title_style="bold", caption_justify="left")
@@ -48,12 +52,20 @@ def _table(name: str, service: Mapping[str, Any], now: float) -> Table:
             table.add_column(heading, no_wrap=True)
     for heading in ("weight", "in flight", "latency", "success"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("marks", overflow="fold", min_width=20)
+    if not narrow:
+        table.add_column("marks", overflow="fold", min_width=20)
     for node in nodes:
         more = [str(node.get(key, _UNKNOWN)) for key, shown in (("zone", zones), ("priority", tiers)) if shown]
         state = _text(node["state"].replace("_", " "), style=_TONES.get(node["state"], _OUT_OF_IT))
-        table.add_row(_text(node["name"]), state, *map(_text, more), *_figures(node), _marks(node, now))
+        marks = () if narrow else (_marks(node, now),)
+        table.add_row(_text(node["name"]), state, *map(_text, more), *_figures(node), *marks)
     return table
+
+
+def _below(service: Mapping[str, Any], now: float) -> Iterator[Text]:
+    for node in service["nodes"]:
+        if marks := _marks(node, now):
+            yield Text.assemble(_text(node["name"]), ": ", marks)
 
 
 def _title(name: str, service: Mapping[str, Any]) -> Text:

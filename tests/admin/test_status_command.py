@@ -183,6 +183,17 @@ class TestTheTable:
         both = shown({"name": "a:1", "state": "up", "zone": "z", "priority": 2})
         assert [word in text for text in (plain, both) for word in ("zone", "priority")] == [False, False, True, True]
 
+    def test_a_narrow_terminal_has_the_marks_below(self):
+        mark = {"source": "traffic", "kind": "ejected", "reason": "it cannot be reached"}
+        service = {"nodes": [{"name": "10.100.200.1:8000", "state": "ejected", "marks": [mark]}]}
+        out = io.StringIO()
+        for picture in pictures({"services": {"s": service}}, 0.0, narrow=True):
+            Console(file=out, width=72).print(picture)
+        lines = out.getvalue().splitlines()
+        assert lines[-1] == "10.100.200.1:8000: traffic ejected: it cannot be reached"
+        assert "marks" not in out.getvalue()
+        assert max(map(len, lines)) <= 72
+
     @pytest.mark.parametrize(("delay", "told"), [(52.34, "52.3 ms"), (None, "–")])
     def test_what_is_hedged_only_where_something_is(self, delay: float | None, told: str):
         service = {"nodes": [{"name": "a:1", "state": "up"}], "hedge": {"delay_ms": delay, "hedges": 60, "wins": 58}}
