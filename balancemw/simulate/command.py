@@ -4,7 +4,6 @@ import argparse
 import dataclasses
 import json
 import os
-import shutil
 import sys
 
 from balancemw.errors import SettingsError
@@ -60,8 +59,7 @@ def _scenario(options: argparse.Namespace) -> Scenario:
 
 def _text(comparison: Comparison) -> str:
     color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    width = shutil.get_terminal_size((120, 40)).columns
-    return shown(comparison, width=max(width, 100), color=color)
+    return shown(comparison, color=color)
 
 
 def _json(comparison: Comparison) -> str:

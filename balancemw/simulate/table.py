@@ -12,18 +12,19 @@ _HEADINGS = (
     "strategy", "errors", "p50", "p99", "p99.9", "tries per call", "imbalance", "to bad nodes", "queue", "ejected",
 )  # fmt: skip
 
+_WIDTH = 1000  # more than it takes, whatever the terminal: a number that is cut off would be a wrong one
 
-def shown(comparison: Comparison, *, width: int = 120, color: bool = False) -> str:
+
+def shown(comparison: Comparison, *, color: bool = False) -> str:
     """The comparison in text: what was simulated, the table, the recommendation.
 
     Args:
         comparison: what is told.
-        width: columns of the terminal.
         color: whether it may be coloured.
     """
     rows = [_row(outcome) for outcome in comparison.outcomes]
     return "\n".join(
-        (*_heads(comparison.scenario, comparison.seed), "", _table(rows, width, color), "", comparison.recommendation)
+        (*_heads(comparison.scenario, comparison.seed), "", _table(rows, color), "", comparison.recommendation)
     )
 
 
@@ -53,7 +54,7 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
     )
 
 
-def _table(rows: Sequence[tuple[str, ...]], width: int, color: bool) -> str:
+def _table(rows: Sequence[tuple[str, ...]], color: bool) -> str:
     try:
         from rich import box
         from rich.console import Console
@@ -66,7 +67,7 @@ def _table(rows: Sequence[tuple[str, ...]], width: int, color: bool) -> str:
     for row in rows:
         table.add_row(*row)
     written = io.StringIO()
-    Console(file=written, width=width, force_terminal=color, no_color=not color).print(table)
+    Console(file=written, width=_WIDTH, force_terminal=color, no_color=not color).print(table)
     return written.getvalue().strip("\n")
 
 

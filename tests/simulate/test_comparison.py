@@ -68,10 +68,16 @@ class TestTable:
         assert text[-1].startswith(("Keep", "Choose", "No difference"))
 
     def test_rich(self):
-        text = shown(compare(SMALL, ["least_requests", "peak_ewma"]), width=120)
+        text = shown(compare(SMALL, ["least_requests", "peak_ewma"]))
         assert "least_requests" in text
         assert "\x1b" not in text
         assert max(map(len, text.splitlines()[2:-1])) <= 120
+
+    def test_nothing_is_cut_off_where_the_terminal_is_narrow(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setenv("COLUMNS", "40")
+        outcomes = compare(SMALL, ["weighted_round_robin", "peak_ewma"])
+        assert "…" not in shown(outcomes)
+        assert " ejected" in shown(outcomes)
 
 
 class TestCommand:
