@@ -41,9 +41,7 @@ class Origin:
         self.prefix: bytes = url.raw_path.rstrip(b"/")
 
 
-def outgoing(module: Any) -> Callable[..., Any]:
-    """What makes the requests of a library: see `Outgoing` in it."""
-
+def _url(module: Any) -> Any:
     class Url(module.URL):  # type: ignore[misc]
         """`target`, a path with its query, at the url of a node; both remain as they are."""
 
@@ -61,6 +59,10 @@ def outgoing(module: Any) -> Callable[..., Any]:
         def _uri_reference(self) -> Any:
             return self._origin.url.copy_with(raw_path=self.raw_path)._uri_reference
 
+    return Url
+
+
+def _headers(module: Any) -> Any:
     class Headers(module.Headers):  # type: ignore[misc]
         """Headers of which `pairs` is all there is, until somebody looks at or changes a single one."""
 
@@ -76,6 +78,13 @@ def outgoing(module: Any) -> Callable[..., Any]:
         @property
         def raw(self) -> Raw:
             return super().raw if "_list" in self.__dict__ else self._pairs
+
+    return Headers
+
+
+def outgoing(module: Any) -> Callable[..., Any]:
+    """What makes the requests of a library: see `Outgoing` in it."""
+    Url, Headers = _url(module), _headers(module)  # noqa: N806  they are classes
 
     class Outgoing(module.Request):  # type: ignore[misc]
         """`request` as it goes to a node, with what is its own on this way."""
