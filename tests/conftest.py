@@ -1,4 +1,5 @@
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -15,3 +16,7 @@ for name in (*PROXIES, *CERTIFICATES):
     os.environ.pop(name, None)
     os.environ.pop(name.lower(), None)
 os.environ.pop("BALANCEMW_SETTINGS", None)
+
+# Who starts tests in the background may have told them to ignore it, and tests send it to processes of theirs.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
