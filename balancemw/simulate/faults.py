@@ -102,11 +102,8 @@ class Fault:
         most = max(self.replicas) + 1 if isinstance(self.replicas, tuple) else self.replicas
         if isinstance(most, int) and most > count:
             found.append(("replicas", f"there are {count}, numbered from 0"))
-        begin = at(self.begin, duration)
-        if begin >= at(self.end, duration):
+        if at(self.begin, duration) >= at(self.end, duration):
             found.append(("begin", f"not before its end: the run takes {duration:.3g} s in all"))
-        elif begin >= duration:
-            found.append(("begin", f"after all is over: the run takes {duration:.3g} s in all"))
         return found
 
     def numbers(self, count: int) -> tuple[int, ...]:

@@ -146,7 +146,6 @@ def test_a_fault_that_would_end_before_it_begins_in_so_short_a_run():
     [
         (Fault("slow", 4), "replicas: there are 3, numbered from 0"),
         (Fault("slow", (0, 3)), "replicas: there are 3, numbered from 0"),
-        (Fault("kill", begin=1.0, end=2.0), "begin: after all is over: the run takes 1 s in all"),
         (Fault("kill", status=500), "status: means nothing for 'kill', but for 'fail'"),
         (
             Fault("hang", after=0.5),
