@@ -8,7 +8,8 @@ Two context variables, so that threads and tasks each see their own and children
 
 import time
 from collections.abc import Callable
-from contextvars import ContextVar
+from contextlib import suppress
+from contextvars import ContextVar, Token
 from math import inf
 from types import TracebackType
 from typing import Any
@@ -125,3 +126,9 @@ class deadline:  # noqa: N801  it reads as a verb phrase: `with deadline(2.0):`
         block = current_bound()
         if isinstance(block, _Block) and block.owner is self:  # else left in another context than entered: a generator
             BOUND.set(block.outer)
+
+
+def leave(token: Token[Bound | None]) -> None:
+    """Restore the bound that held before a try."""
+    with suppress(ValueError):  # closed from another context, as an abandoned generator is: that context ends anyway
+        BOUND.reset(token)

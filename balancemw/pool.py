@@ -37,6 +37,7 @@ class Pool(Register):
     Attributes:
         seeking: whether the nodes are not known yet, but will be soon.
         budget: what may be retried.
+        fast: what chooses until `edge`, while no call needs more care; None: `begin` chooses with care.
         hedging: when calls are hedged; None: never.
         special: whether a call is more than a try, followed by others if it fails: it is `awaited`, or it may be
             hedged. One look at it is all that other calls pay for either.
@@ -52,7 +53,7 @@ class Pool(Register):
         self._housekeeping = housekeeping
         self._review = Review(self.roster, self._traffic, self._standing)
         self._recovery = Recovery(settings.slow_start.window)
-        self._fast: Picker | None = None  # what chooses, while no call needs more care
+        self.fast: Picker | None = None
         self._left: deque[Callable[[], object]] = deque()
         self._sort()
 
@@ -66,18 +67,13 @@ class Pool(Register):
         Raises:
             NoNodeAvailable: there is no node, or all are forbidden by someone who must be obeyed.
         """
-        if now >= self._edge:
+        if now >= self.edge:
             self._tick(now)
-        fast = self._fast
+        fast = self.fast
         peer: Peer = fast(now, key) if fast is not None else self._choose_first(now, key, repeatable)  # type: ignore[assignment]
-        lock = self.lock
-        lock.acquire()  # half the price of a `with`, on the one path that every call takes
-        try:
-            peer.in_flight += 1
-            peer.started += now
+        with self.lock:
+            peer.begin(now)
             self.budget.calls += 1
-        finally:
-            lock.release()
         return peer
 
     def begin_again(self, now: float, key: str | None, tried: Collection[Peer]) -> Peer:
@@ -189,22 +185,22 @@ class Pool(Register):
         Raises:
             NoNodeAvailable: as for `begin`.
         """
-        if now >= self._edge:
+        if now >= self.edge:
             self._tick(now)
-        fast = self._fast
+        fast = self.fast
         if fast is not None and not excluded:
             return fast(now, key)  # type: ignore[return-value]
         return self._choose(now, key, excluded)
 
     def available(self, now: float) -> tuple[Node, ...]:
         """The nodes that may be chosen."""
-        if now >= self._edge:
+        if now >= self.edge:
             self._tick(now)
         return tuple(peer.node for tier in self.roster.tiers for peer in tier.available)
 
     def has_fresh(self, now: float, tried: Collection[Peer]) -> bool:
         """Whether a good node is available that has not been tried."""
-        if now >= self._edge:
+        if now >= self.edge:
             self._tick(now)
         return self.roster.has_fresh(tried)
 
@@ -238,7 +234,7 @@ class Pool(Register):
 
     def admits(self, now: float, waited: float = 0.0) -> bool:
         """Whether a call may be sent that has `waited` so long; if not, a pool that was out comes back and is full."""
-        if now >= self._edge:
+        if now >= self.edge:
             self._tick(now)
         with self.lock:
             return self._recovery.admits(now, waited)
@@ -263,7 +259,7 @@ class Pool(Register):
     def later(self, end: Callable[[], object]) -> None:
         """Call `end`, which gives a call back, before the next choice: what runs now may hold the lock itself."""
         self._left.append(end)
-        self._edge = -inf
+        self.edge = -inf
 
     def _tick(self, now: float) -> None:
         self._housekeeping()
@@ -279,13 +275,13 @@ class Pool(Register):
                 again = self.roster.refresh(now, lambda peer: self.waits(peer, now))
                 self._again = min(again, self._recovery.review(self.roster.tiers, now))
                 self._sort()
-                self._fast = self.roster.plain_picker()
+                self.fast = self.roster.plain_picker()
                 self._standing.note_failing_open(self.settings.ejection.keep)
             compare_at = self.roster.look(now)
             for event, reason in self.roster.news(now):
                 self._news.note(None, event, "pool", reason)
             self._recovery.observe(self.roster.peers.values(), now)
-            self._edge = -inf if self._left else min(self._again, self.budget.edge, compare_at)
+            self.edge = -inf if self._left else min(self._again, self.budget.edge, compare_at)
         self._news.tell()
 
     def waits(self, peer: Peer, now: float) -> bool:

@@ -33,6 +33,7 @@ class Register:
         lock: guards everything that changes; held for microseconds, never across I/O or a call of the user's.
         roster: who belongs, by priority.
         must_wait: whether a peer whose time out is over has to wait for its probe; set by what probes.
+        edge: when anything is to be done beside choosing.
         overruled: called when an operator has said that a peer is well; set by who has to heed it.
         partners: the other workers' pools of the same service.
         wants_reports: whether the strategy goes by what nodes report of their load, so that they should be asked.
@@ -56,7 +57,7 @@ class Register:
         self._traffic = Traffic(settings.ejection, settings.retry.retry_after_max, rng)
         self._standing = Standing(self.roster, self._traffic, self._news, self.changed)
         self._members = Members(self.roster, self._standing, self._news, self.changed, settings.ejection.window)
-        self._again = self._edge = -inf  # when availability has to be derived anew; when anything has to be done
+        self._again = self.edge = -inf  # when availability has to be derived anew; when anything has to be done
         self.roster.arrange(Peer(node, settings.ejection.window) for node in settings.nodes)
 
     def after_fork(self) -> None:
@@ -73,7 +74,7 @@ class Register:
 
     def changed(self) -> None:
         """Availability has to be derived anew. Under the lock."""
-        self._again = self._edge = -inf
+        self._again = self.edge = -inf
 
     def mark(self, peer: Peer, mark: Mark, now: float, fault: str | None = None) -> None:
         """Set a mark; kind ``up`` clears the source's own and, from an operator, overrides the others' instead."""

@@ -128,3 +128,10 @@ def watch(until: float, clock: Clock) -> Watch | None:
     """Watch the current task until `until` on `clock`; None where no asyncio task is running."""
     watch = Watch(until, clock)
     return watch if watch.watch() else None
+
+
+def timeout_of(error: BaseException | None) -> TimeoutError:
+    """The timeout that a cancellation of ours stands for."""
+    timeout = TimeoutError("no answer within the attempt's time")
+    timeout.__cause__ = error
+    return timeout

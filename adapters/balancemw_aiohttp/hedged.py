@@ -6,8 +6,8 @@ from math import inf
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from aiohttp.helpers import TimerNoop
 
-from balancemw.call import Try, leave
-from balancemw.context import BOUND
+from balancemw.call import Try
+from balancemw.context import BOUND, leave
 from balancemw.exchange import HEDGE, Destination, Exchange, attempt_headers
 from balancemw.timeouts import watch
 from balancemw_aiohttp.address import Address

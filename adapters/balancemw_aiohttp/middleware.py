@@ -7,8 +7,8 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from multidict import istr
 
 from balancemw import BalanceError, Balancer
-from balancemw.call import first_try, leave
-from balancemw.context import BOUND
+from balancemw.call import first_try
+from balancemw.context import BOUND, leave
 from balancemw.errors import in_dialect
 from balancemw.exchange import IDEMPOTENT, Exchange, route_of, services
 from balancemw.notice import hear

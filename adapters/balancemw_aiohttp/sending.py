@@ -6,8 +6,7 @@ from math import inf
 import aiohttp
 from aiohttp import ClientHandlerType, ClientResponse
 
-from balancemw.call import leave
-from balancemw.context import BOUND
+from balancemw.context import BOUND, leave
 from balancemw.exchange import SMALL_BODY, Exchange
 from balancemw.fault import Fault, Kind
 from balancemw.reading import Reading

@@ -3,8 +3,8 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from balancemw.call import Terms, Try, leave
-from balancemw.context import BOUND
+from balancemw.call import Terms, Try
+from balancemw.context import BOUND, leave
 from balancemw.exchange import Destination, Exchange
 from balancemw.race import Outcome
 from balancemw_httpx.answer import release, release_async

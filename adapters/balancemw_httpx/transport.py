@@ -6,8 +6,8 @@ from typing import Any
 import anyio
 
 from balancemw import BalanceError, Balancer
-from balancemw.call import Terms, first_try, leave
-from balancemw.context import BOUND
+from balancemw.call import Terms, first_try
+from balancemw.context import BOUND, leave
 from balancemw.errors import in_dialect
 from balancemw.exchange import IDEMPOTENT, Destination, services
 from balancemw.opening import wait_for_nodes, wait_for_nodes_async

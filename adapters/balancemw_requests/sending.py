@@ -8,8 +8,8 @@ import requests
 from requests import PreparedRequest, Response
 from urllib3.util import Timeout
 
-from balancemw.call import Terms, Try, leave
-from balancemw.context import BOUND
+from balancemw.call import Terms, Try
+from balancemw.context import BOUND, leave
 from balancemw.exchange import (
     HEDGE,
     IDEMPOTENT,

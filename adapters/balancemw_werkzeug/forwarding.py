@@ -7,8 +7,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from urllib3 import BaseHTTPResponse
 
 from balancemw import Balancer
-from balancemw.call import leave
-from balancemw.context import BOUND
+from balancemw.context import BOUND, leave
 from balancemw.exchange import SMALL_BODY, Destination, Exchange, route_of, services
 from balancemw.fault import Fault, Kind
 from balancemw.forward import (

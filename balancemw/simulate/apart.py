@@ -4,7 +4,7 @@ import os
 import pickle
 import sys
 
-from balancemw.simulate.course import Course
+from balancemw.simulate.course import follow
 
 
 def main() -> None:
@@ -12,6 +12,6 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a strategy of one's own prints must not get into the outcome
     scenario, strategy, seed = pickle.load(sys.stdin.buffer)
-    outcome = Course(scenario, strategy, seed).run()
+    outcome = follow(scenario, strategy, seed)
     out.write(pickle.dumps(outcome))
     out.close()

@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     try:
         if options.plot:
-            check()
+            check(options.plot)
         comparison = compare(_scenario(options), _strategies(options), seed=options.seed)
         if options.plot:
             plot(comparison, options.plot)
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _strategies(options: argparse.Namespace) -> tuple[str, ...] | None:
     names: tuple[str, ...] | None = options.strategies
-    return tuple(BUILT_IN) if names == ("all",) else names
+    return tuple(BUILT_IN) if names == ("all",) else names and tuple(dict.fromkeys(names))
 
 
 def _scenario(options: argparse.Namespace) -> Scenario:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from threading import Event
 
-from balancemw.simulate.course import Course
+from balancemw.simulate.course import follow
 from balancemw.simulate.outcome import Outcome
 from balancemw.simulate.scenario import Scenario
 from balancemw.simulate.verdict import DEFAULT, recommend
@@ -81,7 +81,7 @@ def simulate(scenario: Scenario, strategy: Strategy | None = None, *, seed: int 
     Raises:
         SettingsError: the strategy or the settings of the service are wrong.
     """
-    return Course(scenario, strategy, seed).run()
+    return follow(scenario, strategy, seed)
 
 
 def compare(

@@ -17,6 +17,12 @@ from balancemw.simulate.world import World
 _MANY = 200_000  # pairs of a caller and a replica
 
 
+def follow(scenario: Scenario, strategy: str | Mapping[str, object] | None, seed: int) -> Outcome:
+    """Simulate a scenario, see `Course`."""
+    with _without_collector():
+        return Course(scenario, strategy, seed).run()
+
+
 class Course:
     """A scenario as it takes its course. Every kind of chance has a generator of its own, so that calls, their work and
     the neighbours' whims are the same whatever the strategy draws.
@@ -63,10 +69,9 @@ class Course:
     def run(self) -> Outcome:
         """Let it happen."""
         began = time.perf_counter()
-        with _without_collector():
-            self._call()
-            while self._open and self.world.plans:
-                self.world.run(self.world.plans[0][0])
+        self._call()
+        while self._open and self.world.plans:
+            self.world.run(self.world.plans[0][0])
         self._callers.clear()
         if self.scenario.callers * self.scenario.replicas >= _MANY:
             gc.collect()  # what follows takes memory as well

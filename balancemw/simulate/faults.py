@@ -11,6 +11,13 @@ from balancemw.settings.words import shown
 
 KINDS = ("slow", "fail", "overload", "hang", "kill", "restart")
 
+_MEANT_FOR = {
+    "factor": ("slow",),
+    "status": ("fail",),
+    "after": ("fail", "overload", "kill", "restart"),
+    "retry_after": ("overload",),
+}
+
 
 def _kind(value: str) -> str:
     if value not in KINDS:
@@ -85,13 +92,27 @@ class Fault:
             raise Conflict("begin", f"begin ({begin}) is not before end ({value})")
         return value
 
+    def problems(self, count: int, duration: float) -> list[tuple[str, str]]:
+        """Keys that say nothing in a run of so many seconds with so many replicas, and why."""
+        found = [
+            (key, f"means nothing for {self.kind!r}, but for {' and '.join(map(repr, kinds))}")
+            for key, kinds in _MEANT_FOR.items()
+            if self.kind not in kinds and getattr(self, key) != self.__dataclass_fields__[key].default
+        ]
+        most = max(self.replicas) + 1 if isinstance(self.replicas, tuple) else self.replicas
+        if isinstance(most, int) and most > count:
+            found.append(("replicas", f"there are {count}, numbered from 0"))
+        if at(self.begin, duration) >= at(self.end, duration):
+            found.append(("begin", f"not before its end: the run takes {duration:.3g} s in all"))
+        return found
+
     def numbers(self, count: int) -> tuple[int, ...]:
         """The replicas it happens to, of `count`."""
         if self.replicas == "all":
             return tuple(range(count))
         if isinstance(self.replicas, int):
-            return tuple(range(min(self.replicas, count)))
-        return tuple(number for number in self.replicas if number < count)
+            return tuple(range(self.replicas))
+        return self.replicas
 
     def spells(self, count: int, duration: float) -> list[tuple[int, float, float]]:
         """(replica, begin, end) for each of the replicas that it happens to."""

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from balancemw.simulate.comparison import Comparison
@@ -14,17 +15,25 @@ _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#0
 
 _MARKERS = "osD^vPX*<"
 
+ENDINGS = (".png", ".svg", ".pdf")
+"""Of the files that a plot is written to."""
+
 
 class PlotError(Exception):
     """The picture cannot be made, and why."""
 
 
-def check() -> None:
-    """See whether a picture could be made, before much is simulated.
+def check(path: str | os.PathLike[str]) -> None:
+    """See whether a picture could be written to `path`, before much is simulated.
 
     Raises:
-        PlotError: matplotlib is not installed.
+        PlotError: matplotlib is not installed, the ending is none of a picture's, or there is no such directory.
     """
+    place = Path(path)
+    if place.suffix.lower() not in ENDINGS:
+        raise PlotError(f"{place}: a plot is written as {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}, by its ending")
+    if not place.parent.is_dir():
+        raise PlotError(f"{place}: there is no directory {str(place.parent)!r}")
     try:
         import_module("matplotlib")
     except ImportError:
@@ -37,7 +46,7 @@ def plot(comparison: Comparison, path: str | os.PathLike[str]) -> None:
     Raises:
         PlotError: matplotlib is not installed, the ending is none that it knows, or the file cannot be written.
     """
-    check()
+    check(path)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

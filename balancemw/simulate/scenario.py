@@ -15,7 +15,7 @@ from balancemw.settings.merge import merged
 from balancemw.settings.report import KNOWN, Report
 from balancemw.settings.source import from_file, nulled
 from balancemw.settings.words import Path, a_list, shown
-from balancemw.simulate.faults import Antagonists, AntagonistsOrNone, Fault, at
+from balancemw.simulate.faults import Antagonists, AntagonistsOrNone, Fault
 from balancemw.simulate.times import ServiceTime
 
 _SERVICE = TypeAdapter(ServiceSettings)
@@ -107,6 +107,8 @@ class Scenario:
             checked = _SCENARIO.validate_python({key: each for key, each in raw.items() if isinstance(key, str)})
         except ValidationError as error:
             report.invalid(error, lambda path, other: _written(raw, path, other), root="")
+        if raw.get("rate") is not None and "utilization" in raw:
+            report.add(("rate",), "rate and utilization say the same thing: give one of them")
         if isinstance(service := raw.get("service"), Mapping):
             _settings(service, report)
         if report.lines:
@@ -144,10 +146,8 @@ class Scenario:
         weights = self.speeds if self.replica.weighted else (1.0,) * self.replicas
         nodes = [{"url": f"http://replica-{i}", "weight": weight} for i, weight in enumerate(weights)]
         for index, fault in enumerate(self.faults):
-            if at(fault.begin, self.duration) >= at(fault.end, self.duration):
-                report.add(
-                    ("faults", index, "begin"), f"not before its end: the run takes {self.duration:.3g} s in all"
-                )
+            for key, problem in fault.problems(self.replicas, self.duration):
+                report.add(("faults", index, key), problem)
         found = _settings(service, report, nodes)
         if found is None:
             raise SettingsError(report.lines)

@@ -116,7 +116,15 @@ class TestCommand:
         self, picture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ):
         monkeypatch.chdir(tmp_path)
-        assert main(["simulate", "--requests", "400", "--strategies", "random", "--plot", picture]) == 1
+        assert main(["simulate", "--plot", picture]) == 1  # before anything is simulated
+        told = capsys.readouterr()
+        assert told.out == ""
+        assert told.err.startswith(f"{picture}: ")
+
+    def test_a_plot_that_is_in_the_way(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+        (tmp_path / "own.png").mkdir()
+        picture = str(tmp_path / "own.png")
+        assert main(["simulate", "--requests", "400", "--strategies", "random,random", "--plot", picture]) == 1
         assert capsys.readouterr().err.startswith(f"{picture}: ")
 
     @pytest.mark.parametrize(
