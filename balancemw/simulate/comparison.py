@@ -105,26 +105,47 @@ def compare(
         scenario.settings(strategy)
     pairs = scenario.callers * scenario.replicas
     fitting = max(1, min(at_once, _MOST_PAIRS // pairs))
-    over = Event()
+    apart = _Apart(scenario, seed)
     held_back = partial(signal.pthread_sigmask, signal.SIG_BLOCK, {signal.SIGINT})  # until the program is ready for it
     with ThreadPoolExecutor(fitting, initializer=held_back) as threads:
-        return Comparison(scenario, seed, tuple(threads.map(partial(_elsewhere, scenario, seed, over), chosen)))
+        try:
+            return Comparison(scenario, seed, tuple(threads.map(apart.simulate, chosen)))
+        except BaseException:
+            apart.end()
+            raise
 
 
-def _elsewhere(scenario: Scenario, seed: int, over: Event, strategy: Strategy) -> Outcome:
-    """`simulate` in another process: a plain one, since forking does not suit threads, nor spawning scripts.
+class _Apart:
+    """Simulations in other processes: plain ones, since forking does not suit threads, nor spawning scripts.
 
-    Once one has failed, or was interrupted, `over` is set, and none is begun any more.
+    Once one has failed, or all were told to end, none is begun any more.
     """
-    if over.is_set():
-        raise RuntimeError(f"the simulation of {strategy!r} was not begun")
-    command = [sys.executable, "-c", _PROGRAM]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
-    plain = strategy if isinstance(strategy, str) else dict(strategy)
-    order = pickle.dumps((scenario, plain, seed))
-    done = subprocess.run(command, input=order, stdout=subprocess.PIPE, env=environment, check=False)
-    if done.returncode != 0:
-        over.set()
-        raise RuntimeError(f"the simulation of {strategy!r} ended with status {done.returncode}")
-    outcome: Outcome = pickle.loads(done.stdout)
-    return outcome
+
+    def __init__(self, scenario: Scenario, seed: int) -> None:
+        self._scenario = scenario
+        self._seed = seed
+        self._over = Event()
+        self._running: set[subprocess.Popen[bytes]] = set()
+
+    def simulate(self, strategy: Strategy) -> Outcome:
+        """As the function of that name."""
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+        plain = strategy if isinstance(strategy, str) else dict(strategy)
+        order = pickle.dumps((self._scenario, plain, self._seed))
+        command = [sys.executable, "-c", _PROGRAM]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
+            self._running.add(process)
+            if self._over.is_set():  # after it is known to who ends all, so that none is missed
+                process.kill()
+            told, _ = process.communicate(order)
+        if process.returncode != 0:
+            self._over.set()  # those that run may end: theirs are not the words that are wanted
+            raise RuntimeError(f"the simulation of {strategy!r} ended with status {process.returncode}")
+        outcome: Outcome = pickle.loads(told)
+        return outcome
+
+    def end(self) -> None:
+        """End all of them."""
+        self._over.set()
+        for process in tuple(self._running):
+            process.kill()
