@@ -104,6 +104,7 @@ def first_try(terms: Terms, key: str | None) -> Try:
     attempt.over = False
     attempt.deadline = deadline
     attempt.until = until if until < deadline else deadline
+    peer: Peer
     pool = terms.pool
     pick = pool.fast
     if pick is None or now >= pool.edge:
