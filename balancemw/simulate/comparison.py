@@ -118,7 +118,7 @@ def compare(
 class _Apart:
     """Simulations in other processes: plain ones, since forking does not suit threads, nor spawning scripts.
 
-    Once one has failed, or all were told to end, none is begun any more.
+    Once one has failed, or all were told to end, one that begins is ended at once.
     """
 
     def __init__(self, scenario: Scenario, seed: int) -> None:

@@ -22,15 +22,9 @@ from balancemw.context import REQUEST
 from balancemw.context import Request as Inbound
 from balancemw_starlette import BalanceMiddleware
 from tests.adapters.scripted import Act, Request, Scripted, answering, reset, scripted
+from tests.adapters.watching import eventually
 
 HEDGE = {"delay": 0.01, "max_extra": 1.0}
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    until = time.monotonic() + 30.0
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.002)
 
 
 class Slow:
@@ -80,7 +74,7 @@ def released(slow: Slow, *, when: Callable[[], object]) -> Iterator[None]:
     """Let `slow` answer in a thread of its own, as soon as that is so."""
 
     def release() -> None:
-        wait_for(when)
+        eventually(when)
         slow.released.set()
 
     thread = threading.Thread(target=release)
@@ -211,11 +205,11 @@ class Stage:
     def settle(self) -> None:
         """Let everything end; then no call is open and no thread left."""
         self.does.released.set()
-        wait_for(lambda: not any(self.in_flight()))
+        eventually(lambda: not any(self.in_flight()))
         threads = self.balancer._threads
-        wait_for(lambda: len(threads._idle) == threads.count)
+        eventually(lambda: len(threads._idle) == threads.count)
         threads.close()
-        wait_for(lambda: not any(thread.name == "balancemw-try" for thread in threading.enumerate()))
+        eventually(lambda: not any(thread.name == "balancemw-try" for thread in threading.enumerate()))
 
 
 @pytest.fixture
@@ -362,7 +356,7 @@ def test_when_both_fail_the_third_try_is_the_third(client: Client) -> None:
 
         def fail_late(request: Request) -> None:
             arrived.set()
-            wait_for(lambda: stage.nodes()[0]["failures"])
+            eventually(lambda: stage.nodes()[0]["failures"])
             reset(request)
 
         stage.quick.act = fail_late
@@ -383,7 +377,7 @@ def test_hedges_are_no_more_than_max_extra_and_else_the_slow_node_is_waited_for(
         def dawdle(request: Request) -> None:
             hedges = len(stage.quick.seen)
             if len(stage.slow.seen) // 4 > hedges:
-                wait_for(lambda: len(stage.quick.seen) > hedges)
+                eventually(lambda: len(stage.quick.seen) > hedges)
             request.answer()
 
         stage.slow.act, stage.quick.act = dawdle, answering()

@@ -13,16 +13,10 @@ import pytest
 
 from balancemw import Balancer, Node, deadline, remaining
 from balancemw.threads import SPARE, Threads
+from tests.adapters.watching import eventually
 from tests.engine.stage import Answer
 
 ASKED: ContextVar[str] = ContextVar("asked", default="")
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    until = time.monotonic() + 30.0
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.001)
 
 
 class Arrival:
@@ -94,7 +88,7 @@ class Site:
         return Call(self.balanced())
 
     def reached(self, count: int) -> list[Arrival]:
-        wait_for(lambda: len(self.arrived) >= count)
+        eventually(lambda: len(self.arrived) >= count)
         return self.arrived
 
     def in_flight(self) -> int:
@@ -110,11 +104,11 @@ class Site:
         """Let all end that is under way; then nothing may be left."""
         for arrival in self.arrived:
             arrival.end("the end")
-        wait_for(lambda: self.in_flight() == 0)
-        wait_for(lambda: len(self.threads._idle) == self.threads.count)
+        eventually(lambda: self.in_flight() == 0)
+        eventually(lambda: len(self.threads._idle) == self.threads.count)
         self.threads.close()
         self.balancer.close()
-        wait_for(lambda: not any(thread.name == "balancemw-try" for thread in threading.enumerate()))
+        eventually(lambda: not any(thread.name == "balancemw-try" for thread in threading.enumerate()))
 
 
 @pytest.fixture
@@ -133,9 +127,9 @@ def test_the_hedge_answers_and_the_first_ends_when_it_likes_with_no_time_left(si
     assert site.in_flight() == 1
     late = Answer()
     first.end(late)
-    wait_for(lambda: late.closed)
+    eventually(lambda: late.closed)
     assert first.left_at_the_end == 0.001
-    wait_for(lambda: site.in_flight() == 0)
+    eventually(lambda: site.in_flight() == 0)
 
 
 def test_the_first_answers_and_what_its_hedge_brings_is_closed(site: Site):
@@ -145,7 +139,7 @@ def test_the_first_answers_and_what_its_hedge_brings_is_closed(site: Site):
     assert call.outcome() == "first"
     late = Answer()
     second.end(late)
-    wait_for(lambda: late.closed)
+    eventually(lambda: late.closed)
 
 
 def test_an_answer_in_time_is_all_there_is():
@@ -240,8 +234,8 @@ def test_a_hedge_that_gets_no_thread_is_not_sent(site: Site):
     call = site.begin()
     first = site.reached(1)[0]
     hedging = site.balancer["s"].pool.hedging
-    wait_for(lambda: hedging and hedging.hedges)
-    wait_for(lambda: site.in_flight() == 1)
+    eventually(lambda: hedging and hedging.hedges)
+    eventually(lambda: site.in_flight() == 1)
     first.end("first")
     assert call.outcome() == "first"
     assert len(site.arrived) == 1
@@ -300,4 +294,4 @@ def test_whatever_happens_nothing_is_left(site: Site, first: str, second: str, o
     told = call.outcome()
     if "final" not in (first, second):
         assert str(told).startswith("answer")
-    wait_for(lambda: site.in_flight() == 0)
+    eventually(lambda: site.in_flight() == 0)
