@@ -7,12 +7,13 @@ from math import inf
 from types import TracebackType
 from typing import TypeVar
 
-from balancemw.call import Call, Terms, Try
+from balancemw.call import Call
 from balancemw.context import BOUND, Bound, leave
 from balancemw.fault import Fault, Kind
 from balancemw.node import Node
 from balancemw.opening import wait_for_nodes, wait_for_nodes_async
 from balancemw.timeouts import Watch, timeout_of, watch
+from balancemw.tries import Terms, Try
 
 R = TypeVar("R")
 

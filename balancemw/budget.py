@@ -11,6 +11,12 @@ WINDOW = 10.0
 BURST = 4.0
 """Seconds over which they are held against calls as well, so that no outage begins with all of a window's retries."""
 
+_RETURN = 0.16
+"""Seconds of calls for which retries are kept back in an outage of all, as one may be back at any moment: for those
+that linger then (`balancemw.call`), and for what the bounds fall by whenever a bucket of calls has passed."""
+
+_NONE_FOR = 4  # of them that are not kept: where calls are few, hardly one comes at that moment
+
 _WIDTH = 0.5
 _BUCKETS = int(WINDOW / _WIDTH)
 
@@ -63,13 +69,13 @@ class Budget:
             self.calls = self.retries = 0
         self.edge = now + _WIDTH if steps > _BUCKETS else self.edge + steps * _WIDTH
 
-    def withdraw(self, now: float) -> bool:
-        """Take one retry out of the budget, if it has one left."""
+    def withdraw(self, now: float, kept: int = 0) -> bool:
+        """Take one retry out of the budget, if it has one left beside those that are `kept`."""
         if now >= self.edge:
             self.roll(now)
         if self.granted:
             self.granted -= 1
-        elif any(self.spent(span) + 1 > self.allowed(span) for span in (BURST, WINDOW)):
+        elif any(self.spent(span) + 1 > self.allowed(span) - kept for span in (BURST, WINDOW)):
             self.refused += 1
             return False
         self.retries += 1
@@ -91,6 +97,11 @@ class Budget:
         """
         if self.share or self.floor:
             self.granted += 1
+
+    @property
+    def kept_back(self) -> int:
+        """Retries that an outage of all leaves for the moment at which the first node is back."""
+        return max(0, int(_RETURN * self.called(BURST) / BURST) - _NONE_FOR)
 
     def allowed(self, span: float = WINDOW) -> float:
         """Retries that the calls of the last `span` seconds justify, with the floor."""

@@ -1,160 +1,29 @@
-"""One logical call: its tries, what each may take, and whether there is another.
+"""One logical call: its tries, and whether there is another.
 
 The first try of a call is one light object, `Try`. Only when it fails, or for a loop over attempts, does a `Call` come
 into being, which remembers the tries and asks tenacity.
 """
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING
 
-from balancemw.context import BOUND, REQUEST, Bound, Clock, current_bound, time_left
+from balancemw.context import REQUEST
 from balancemw.errors import DeadlineExceeded, NoNodeAvailable
 from balancemw.fault import Fault, Kind, classify
-from balancemw.node import Node
 from balancemw.notice import listen
 from balancemw.peer import Peer
-from balancemw.pool import Pool
 from balancemw.recovery import PATIENCE
-from balancemw.retry import FullJitter, RetryPolicy, Schedule
+from balancemw.retry import Schedule
 from balancemw.routes import ANY
-from balancemw.threads import Threads
-from balancemw.timeouts import Watch
+from balancemw.tries import Terms, Try, first_try, next_try
 
 # A client told to take no longer than `remaining()` may give up this much before the clock says that time is up.
 _EARLY = 0.01
 
 _TIMED_OUT = (Kind.TIMEOUT, Kind.CONNECT_TIMEOUT)
 
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """On which terms a function calls a service.
-
-    Attributes:
-        pool: the service's pool.
-        clock: the balancer's clock.
-        idempotent: whether sending it twice does no harm.
-        timeout: seconds for the whole call; infinity: unbounded.
-        attempt_timeout: seconds for one attempt; infinity: unbounded.
-        policy: how often and after what wait it is tried again.
-        jitter: the wait where the policy names none.
-        sleep: waits between tries of a sync call.
-        threads: where tries of a sync call run that may be hedged; None: such calls are not hedged.
-        hedged: whether another node is asked as well when the first takes long.
-    """
-
-    pool: Pool
-    clock: Clock
-    idempotent: bool
-    timeout: float
-    attempt_timeout: float
-    policy: RetryPolicy
-    jitter: FullJitter
-    sleep: Callable[[float], object]
-    threads: Threads | None = None
-    hedged: bool = False
-
-
-class Try(Watch):
-    """One try on one node: counted in when made, by `first_try` or `next_try`, to be given back once through its pool.
-
-    Attributes:
-        node: who takes it.
-        peer: the pool's view of the node.
-        started: when it was sent, on `clock`.
-        until: when it must be over; infinity: unbounded.
-        deadline: when the whole call must be over.
-    """
-
-    __slots__ = ("deadline", "node", "peer", "started")
-
-    deadline: float
-    node: Node
-    peer: Peer
-    started: float
-
-    if not TYPE_CHECKING:
-        __init__ = object.__init__  # one in Python would cost every call as much as all that is set
-
-
-def first_try(terms: Terms, key: str | None) -> Try:
-    """The first try of a call, which sets the call's deadline.
-
-    Args:
-        terms: on which terms the call is made.
-        key: of the call.
-
-    Raises:
-        DeadlineExceeded: the time granted from outside is up already.
-        NoNodeAvailable: there is nothing to send to.
-    """
-    attempt = Try()
-    attempt.clock = clock = terms.clock
-    attempt.started = now = clock()
-    until = now + terms.attempt_timeout
-    deadline = now + terms.timeout
-    outer = BOUND.get()
-    while outer is not None and outer.over:  # as `current_bound`
-        outer = outer.outer
-    attempt.outer = outer
-    if outer is not None:
-        deadline = _within(outer, now, deadline, terms.pool.name)
-    attempt.over = False
-    attempt.deadline = deadline
-    attempt.until = until if until < deadline else deadline
-    peer: Peer
-    pool = terms.pool
-    pick = pool.fast
-    if pick is None or now >= pool.edge:
-        peer = pool.begin(now, key, terms.idempotent)
-    else:  # `Pool.begin` and `Load.begin`, in place: the calls would be a twentieth of what a balanced call costs
-        peer = pick(now, key)  # type: ignore[assignment]
-        lock = pool.lock
-        lock.acquire()  # half the price of a `with`
-        try:
-            peer.in_flight += 1
-            peer.started += now
-            pool.budget.calls += 1
-        finally:
-            lock.release()
-    attempt.peer = peer
-    attempt.node = peer.node
-    return attempt
-
-
-def next_try(terms: Terms, key: str | None, deadline: float, tried: Collection[Peer]) -> Try:
-    """A further try of a call.
-
-    Args:
-        terms: on which terms the call is made.
-        key: of the call.
-        deadline: when the whole call must be over.
-        tried: the peers of earlier tries.
-
-    Raises:
-        NoNodeAvailable: there is nothing to send to.
-    """
-    attempt = Try()
-    attempt.outer = current_bound()
-    attempt.over = False
-    attempt.clock = terms.clock
-    attempt.started = now = terms.clock()
-    attempt.deadline = deadline
-    attempt.until = min(now + terms.attempt_timeout, deadline)
-    attempt.peer = terms.pool.begin_again(now, key, tried)
-    attempt.node = attempt.peer.node
-    return attempt
-
-
-def _within(outer: Bound, now: float, deadline: float, service: str) -> float:
-    left = time_left(outer)
-    if left is None:
-        return deadline
-    if left <= 0.0:
-        raise DeadlineExceeded(f"no time is left to call service {service!r}")
-    return min(deadline, now + left)
+_LINGER = 0.03
+"""Seconds for which a call waits that nothing is left for while no node is good: the first to be back may be found by
+another call meanwhile. It asks nobody, so the outage gets no more of it than of one that fails at once."""
 
 
 class Call:
@@ -171,7 +40,7 @@ class Call:
         route: the same.
     """
 
-    __slots__ = ("_began", "_error", "_key", "_schedule", "_story", "_terms", "_tried", "deadline", "route")
+    __slots__ = ("_began", "_error", "_key", "_lingers", "_schedule", "_story", "_terms", "_tried", "deadline", "route")
 
     def __init__(self, terms: Terms, key: str | None, first: Try | None = None, route: str = ANY) -> None:
         self._terms = terms
@@ -181,6 +50,7 @@ class Call:
         self._story: list[str] = []
         self._schedule: Schedule | None = None
         self._error: BaseException | None = None
+        self._lingers: bool | None = None  # whether it waits for the first node to be back; None: it has not done so
         self._began = first.started if first else inf
         self.deadline = first.deadline if first else inf
 
@@ -190,16 +60,24 @@ class Call:
         Raises:
             DeadlineExceeded: the call's time is up.
             NoNodeAvailable: there is nothing to send to.
+            BaseException: the last try's error, if the call has waited for a node to be back and none is.
         """
         if not self._tried:
             attempt = first_try(self._terms, self._key)
             self.deadline = attempt.deadline
             self._began = attempt.started
             return attempt
-        if self._terms.clock() >= self.deadline:
+        now = self._terms.clock()
+        if now >= self.deadline:
             raise self._too_late() from self._error
+        tried = self._tried
+        if self._lingers:
+            self._lingers, tried = False, []  # who is back may have been asked before
+            if self._error and not self._terms.pool.allowance.afford_return(now):
+                self.tell(self._error)
+                raise self._error
         try:
-            return next_try(self._terms, self._key, self.deadline, self._tried)
+            return next_try(self._terms, self._key, self.deadline, tried)
         except NoNodeAvailable as error:
             self._recount(self._story, error)
             raise error from self._error
@@ -272,7 +150,16 @@ class Call:
             delay = max(delay, min(PATIENCE, (self.deadline - now) / 2.0))
         if now + delay >= self.deadline:
             return None
-        return delay if terms.pool.afford_retry(now) else None
+        return delay if terms.pool.allowance.afford(now, unsent=fault.unsent) else self._linger(fault, error, now)
+
+    def _linger(self, fault: Fault, error: BaseException | None, now: float) -> float | None:
+        """Seconds to wait, once, for the first node of a pool that is out as a whole; None: that makes no sense."""
+        if self._lingers is not None or not fault.unsent or error is None or now + _LINGER >= self.deadline:
+            return None
+        if not self._terms.pool.allowance.may_return:
+            return None
+        self._lingers = True
+        return _LINGER
 
     def _scheduled(self) -> Schedule:
         if self._schedule is None:

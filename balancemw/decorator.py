@@ -12,12 +12,13 @@ from math import inf
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
 from balancemw.apart import call_apart, call_apart_async
-from balancemw.call import Call, Terms, first_try
+from balancemw.call import Call
 from balancemw.context import BOUND, leave
 from balancemw.ending import after_error, after_result, discard, discard_async
 from balancemw.node import Node
 from balancemw.service import Key
 from balancemw.timeouts import timeout_of
+from balancemw.tries import Terms, first_try
 
 P = ParamSpec("P")
 R = TypeVar("R")

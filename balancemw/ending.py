@@ -4,8 +4,9 @@ import inspect
 from collections.abc import Coroutine
 from contextlib import suppress
 
-from balancemw.call import Call, Try
+from balancemw.call import Call
 from balancemw.fault import Fault, Kind
+from balancemw.tries import Try
 
 
 def after_error(call: Call, attempt: Try, error: BaseException) -> float | None:

@@ -16,7 +16,7 @@ from math import inf
 from typing import Any
 
 from balancemw.balancer import Balancer
-from balancemw.call import Call, Terms, Try, first_try
+from balancemw.call import Call
 from balancemw.context import current_bound, time_left
 from balancemw.fault import Fault, Kind, classify
 from balancemw.inbound import ATTEMPT_COUNT
@@ -29,6 +29,7 @@ from balancemw.racing import race_async, race_sync
 from balancemw.reading import Reading
 from balancemw.routes import ANY
 from balancemw.service import Service, Wishes
+from balancemw.tries import Terms, Try, first_try
 
 TIMEOUT_MS = "x-request-timeout-ms"
 

@@ -1,10 +1,10 @@
 """The decorator of functions that learn only when they are called which balancer is theirs."""
 
 from balancemw.balancer import Balancer, current
-from balancemw.call import Terms
 from balancemw.decorator import Decorator, as_decorator
 from balancemw.retry import RetryPolicy
 from balancemw.service import Key, Wishes
+from balancemw.tries import Terms
 
 
 def balanced(

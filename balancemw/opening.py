@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from math import inf
 
-from balancemw.call import Terms
 from balancemw.context import current_bound, time_left
+from balancemw.tries import Terms
 
 _LOOK = 0.005  # seconds between looks: names are looked up in a few milliseconds
 _SELDOM = 0.25  # part of the time that a call has waited which it waits till the next look: many may wait for long

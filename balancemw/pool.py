@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from math import inf
 from random import Random
 
+from balancemw.allowance import Allowance
 from balancemw.budget import Budget
 from balancemw.events import Events
 from balancemw.fault import Fault, Kind
@@ -37,6 +38,7 @@ class Pool(Register):
     Attributes:
         seeking: whether the nodes are not known yet, but will be soon.
         budget: what may be retried.
+        allowance: who asks for that.
         fast: what chooses until `edge`, while no call needs more care; None: `begin` chooses with care.
         hedging: when calls are hedged; None: never.
         special: whether a call is more than a try, followed by others if it fails: it is `awaited`, or it may be
@@ -50,6 +52,7 @@ class Pool(Register):
         self.hedging = None if settings.hedge is None else settings.hedge.begin()
         self.seeking = False
         self.budget = Budget(settings.retry.budget, settings.retry.budget_floor)
+        self.allowance = Allowance(self.budget, self.roster, self.lock, self._news)
         self._housekeeping = housekeeping
         self._review = Review(self.roster, self._traffic, self._standing)
         self._recovery = Recovery(settings.slow_start.window)
@@ -207,15 +210,6 @@ class Pool(Register):
     def rest_left(self, now: float) -> float:
         """Seconds until the first available node has rested enough to be asked again; infinity: there is none."""
         return self.roster.rest_left(now)
-
-    def afford_retry(self, now: float) -> bool:
-        """Take one retry out of the budget, if it has one left."""
-        with self.lock:
-            afforded = self.budget.withdraw(now)
-            if not afforded and (reason := self.budget.shortage(now)):
-                self._news.note(None, "budget_exhausted", "pool", reason)
-        self._news.tell()
-        return afforded
 
     # -- calls that wait
 

@@ -8,8 +8,9 @@ which the call is tried again by the usual rules.
 from copy import copy
 from typing import Any, NamedTuple
 
-from balancemw.call import Call, Terms, Try
+from balancemw.call import Call
 from balancemw.fault import Fault, Kind, classify
+from balancemw.tries import Terms, Try
 
 _ENDED = frozenset({Kind.TIMEOUT, Kind.CONNECT_TIMEOUT, Kind.DEADLINE, Kind.CANCELLED})
 """Faults of a try that was told to end: we have brought them about, and not the node."""

@@ -16,9 +16,9 @@ from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import Any
 
-from balancemw.call import Try
 from balancemw.race import Outcome, Race
 from balancemw.threads import SPARE, Threads
+from balancemw.tries import Try
 
 Send = Callable[[Try], Any]
 SendAsync = Callable[[Try], Awaitable[Any]]

@@ -2,9 +2,9 @@
 
 from functools import partial
 
-from balancemw.call import Try
 from balancemw.fault import Fault, Kind, classify
 from balancemw.pool import Pool
+from balancemw.tries import Try
 
 
 class Reading:

@@ -7,7 +7,6 @@ from math import inf
 from random import Random
 
 from balancemw.attempts import Attempts
-from balancemw.call import Terms
 from balancemw.context import Clock
 from balancemw.health import Mark, check_mark, check_source
 from balancemw.node import Node
@@ -16,6 +15,7 @@ from balancemw.pool import Pool
 from balancemw.retry import FullJitter, RetryPolicy
 from balancemw.settings import parse_nodes
 from balancemw.threads import Threads
+from balancemw.tries import Terms
 
 Key = str | Callable[..., object] | None
 

@@ -1,10 +1,12 @@
 """The figures of docs/benchmarks.md and README.md: written between markers, from the results alone.
 
 ``<!-- table: NAME -->`` … ``<!-- end -->`` holds the tables and the plot of a benchmark, ``<!-- summary -->`` …
-``<!-- end -->`` who did what in all scenarios. What they show is kept in docs/benchmarks/results.jsonl.
+``<!-- end -->`` who did what in all scenarios, and ``<!-- notes -->`` … ``<!-- end -->`` what else would stand below
+one table after the other. What they show is kept in docs/benchmarks/results.jsonl.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,7 +19,10 @@ from benchmarks.records import Record, append, latest
 DOCS = ROOT / "docs"
 PLOTS = DOCS / "benchmarks"
 PAGES = (DOCS / "benchmarks.md", ROOT / "README.md")
-_BETWEEN = re.compile(r"(<!-- (table: (\w+)|summary) -->\n).*?(<!-- end -->)", re.DOTALL)
+_BETWEEN = re.compile(r"(<!-- (?:table: (\w+)|summary|(notes)) -->\n).*?(<!-- end -->)", re.DOTALL)
+_OFTEN = 3
+"""Benchmarks whose tables have a note in common, from which on it stands once for all of them."""
+
 _NOTHING = "\nNo results yet.\n\n"
 
 Records = Mapping[str, Sequence[Record]]
@@ -56,15 +61,26 @@ def _picture(plots: Path, page: Path, name: str) -> str | None:
 
 
 def _filled(place: re.Match[str], records: Records, picture: Callable[[str], str | None]) -> str:
-    return f"{place[1]}{_between(place[3], records, picture)}{place[4]}"
+    opening, name, notes, closing = place.groups()
+    common = _common(records)
+    if name is not None:
+        return f"{opening}{_between(name, records, common, picture)}{closing}"
+    return f"{opening}{_list(common) if notes else summary(records)}{closing}"
 
 
-def _between(name: str | None, records: Records, picture: Callable[[str], str | None]) -> str:
-    if name is None:
-        return summary(records)
+def _common(records: Records) -> Sequence[str]:
+    """The notes that many benchmarks have in common."""
+    scenarios_first = sorted(records.values(), key=lambda each: not each[0]["data"].get("contenders"))
+    told = Counter(
+        note for each in scenarios_first for note in dict.fromkeys(note for record in each for note in record["notes"])
+    )
+    return [note for note, benchmarks in told.items() if benchmarks >= _OFTEN]
+
+
+def _between(name: str, records: Records, common: Sequence[str], picture: Callable[[str], str | None]) -> str:
     if name not in records:
         return _NOTHING
-    found = "".join(map(_table, records[name]))
+    found = "".join(_table(record, common) for record in records[name])
     if path := picture(name):
         found += f"![{records[name][0]['title']}]({path})\n\n"
     first = records[name][0]
@@ -73,11 +89,15 @@ def _between(name: str | None, records: Records, picture: Callable[[str], str | 
     return f"\n`python -m benchmarks {name}`, {where}:\n\n{found}"
 
 
-def _table(record: Record) -> str:
+def _table(record: Record, common: Sequence[str]) -> str:
     rows = [record["columns"], ["---", *["--:"] * (len(record["columns"]) - 1)], *record["rows"]]
     table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
-    notes = "".join(f"* {note}\n" for note in record["notes"])
-    return f"**{record['title']}**\n\n{table}\n{notes}\n"
+    return f"**{record['title']}**\n\n{table}{_list([note for note in record['notes'] if note not in common])}"
+
+
+def _list(notes: Sequence[str]) -> str:
+    lines = "".join(f"* {note}\n" for note in notes)
+    return f"\n{lines}\n" if lines else "\n"
 
 
 def summary(records: Records) -> str:

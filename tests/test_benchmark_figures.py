@@ -116,6 +116,19 @@ def test_pages_show_the_latest_results_between_their_markers(tmp_path: Path) -> 
     assert page.read_text() == text
 
 
+def test_what_many_tables_have_in_common_stands_once(tmp_path: Path) -> None:
+    results, page = tmp_path / "results.jsonl", tmp_path / "page.md"
+    for name in ("pick", "memory", "steady"):
+        append(results, records_of(name, [Report(name, ("", "µs"), [("x", "1")], ("for all", f"for {name}"))]))
+    places = "".join(f"<!-- table: {name} -->\n<!-- end -->\n" for name in ("pick", "memory", "steady"))
+    page.write_text(f"<!-- notes -->\n<!-- end -->\n{places}")
+    pages.write(results, tmp_path / "plots", [page])
+    text = page.read_text()
+    assert text.count("* for all\n") == 1
+    assert text.index("* for all\n") < text.index("<!-- table: pick -->")
+    assert text.index("| x | 1 |") < text.index("* for pick\n") < text.index("<!-- table: memory -->")
+
+
 def test_the_tables_of_one_run_are_shown_together_and_none_of_an_earlier_one(tmp_path: Path) -> None:
     for titles in (("at 50", "at 800"), ("at 100", "at 800")):
         append(tmp_path / "results", records_of("steady", [Report(title, (), ()) for title in titles]))

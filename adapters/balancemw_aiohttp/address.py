@@ -7,9 +7,9 @@ from multidict import istr
 from yarl import URL
 
 from balancemw import Node
-from balancemw.call import Try
 from balancemw.exchange import TIMEOUT_MS, Destination, milliseconds
 from balancemw.inbound import ATTEMPT_COUNT
+from balancemw.tries import Try
 
 COUNT, TIMEOUT = istr(ATTEMPT_COUNT), istr(TIMEOUT_MS)
 HOST = istr("Host")

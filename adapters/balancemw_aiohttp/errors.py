@@ -2,9 +2,9 @@
 
 import aiohttp
 
-from balancemw.call import Try
 from balancemw.errors import DeadlineExceeded, NoNodeAvailable
 from balancemw.exchange import IDEMPOTENT
+from balancemw.tries import Try
 
 
 class NoNode(NoNodeAvailable, aiohttp.ClientConnectionError):

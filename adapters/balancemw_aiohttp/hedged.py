@@ -6,10 +6,10 @@ from math import inf
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from aiohttp.helpers import TimerNoop
 
-from balancemw.call import Try
 from balancemw.context import BOUND, leave
 from balancemw.exchange import HEDGE, Destination, Exchange, attempt_headers
 from balancemw.timeouts import watch
+from balancemw.tries import Try
 from balancemw_aiohttp.address import Address
 from balancemw_aiohttp.body import is_short
 from balancemw_aiohttp.errors import no_answer

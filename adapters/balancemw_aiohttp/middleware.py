@@ -7,7 +7,6 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from multidict import istr
 
 from balancemw import BalanceError, Balancer
-from balancemw.call import first_try
 from balancemw.context import BOUND, leave
 from balancemw.errors import in_dialect
 from balancemw.exchange import IDEMPOTENT, Exchange, route_of, services
@@ -16,6 +15,7 @@ from balancemw.opening import wait_for_nodes_async
 from balancemw.presence import STATE as _STATE
 from balancemw.reading import Reading
 from balancemw.routes import ANY
+from balancemw.tries import first_try
 from balancemw_aiohttp.address import Address, direct
 from balancemw_aiohttp.body import is_short
 from balancemw_aiohttp.errors import NoNode, TooLate

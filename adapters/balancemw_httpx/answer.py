@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from typing import Any
 
-from balancemw.call import Try
 from balancemw.context import Bound
 from balancemw.exchange import SMALL_BODY
 from balancemw.pool import Pool
 from balancemw.reading import Reading
+from balancemw.tries import Try
 from balancemw_httpx.libraries import AsyncByteStream, SyncByteStream
 from balancemw_httpx.timeouts import Timeouts
 from balancemw_httpx.upload import close

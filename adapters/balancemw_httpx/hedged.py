@@ -3,10 +3,10 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from balancemw.call import Terms, Try
 from balancemw.context import BOUND, leave
 from balancemw.exchange import Destination, Exchange
 from balancemw.race import Outcome
+from balancemw.tries import Terms, Try
 from balancemw_httpx.answer import release, release_async
 from balancemw_httpx.libraries import Library
 from balancemw_httpx.sending import Sending, first, no_answer, route, watched

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
-from balancemw.call import Try
 from balancemw.exchange import HEDGE, TIMEOUT_MS, milliseconds
 from balancemw.inbound import ATTEMPT_COUNT
+from balancemw.tries import Try
 
 Raw = list[tuple[bytes, bytes]]
 Asks = tuple[tuple[str, str], ...]

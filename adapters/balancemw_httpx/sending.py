@@ -3,13 +3,13 @@
 from math import inf
 from typing import Any
 
-from balancemw.call import Terms, Try
 from balancemw.exchange import Destination, Exchange, route_of
 from balancemw.fault import Fault, Kind
 from balancemw.notice import hear
 from balancemw.presence import STATE
 from balancemw.routes import ANY
 from balancemw.timeouts import Watch, watch
+from balancemw.tries import Terms, Try
 from balancemw_httpx.answer import Answer, AsyncAnswer
 from balancemw_httpx.libraries import Library
 from balancemw_httpx.outgoing import told

@@ -8,7 +8,6 @@ import requests
 from requests import PreparedRequest, Response
 from urllib3.util import Timeout
 
-from balancemw.call import Terms, Try
 from balancemw.context import BOUND, leave
 from balancemw.exchange import (
     HEDGE,
@@ -22,6 +21,7 @@ from balancemw.exchange import (
 )
 from balancemw.fault import Fault, Kind
 from balancemw.orca import FORMAT
+from balancemw.tries import Terms, Try
 from balancemw_requests.answer import follow
 from balancemw_requests.body import body_of
 from balancemw_requests.limits import Limits

@@ -20,9 +20,9 @@ from urllib3.util import SKIP_HEADER
 from urllib3.util.response import assert_header_parsing
 
 from balancemw import Node
-from balancemw.call import Try
 from balancemw.exchange import Destination
 from balancemw.forward import Field
+from balancemw.tries import Try
 
 _KEPT = 64  # idle connections to a replica
 _REPLICAS = 10_000  # whose connections are kept

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from random import Random
 
-from balancemw.call import Call, Terms, Try, first_try
+from balancemw.call import Call
 from balancemw.context import BOUND, Bound
 from balancemw.errors import DeadlineExceeded, NoNodeAvailable
 from balancemw.events import Events
@@ -19,6 +19,7 @@ from balancemw.service import Service, Wishes
 from balancemw.settings import ServiceSettings
 from balancemw.simulate.replica import Answer, Replica
 from balancemw.simulate.world import World
+from balancemw.tries import Terms, Try, first_try
 
 Ended = Callable[["Flight", str], object]
 """Told of every call that has ended, with the kind of its last fault, or ``""`` if it was answered well."""
@@ -205,5 +206,7 @@ class Flight:
             self._office.ended(self, Kind.DEADLINE)
         except NoNodeAvailable:
             self._office.ended(self, "no_node")
+        except ConnectionRefusedError:  # it has waited for a node to be back, and none is
+            self._office.ended(self, Kind.REFUSED)
         else:
             self._send(attempt)

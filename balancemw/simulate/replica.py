@@ -5,13 +5,13 @@ from heapq import heapify, heappop, heappush
 from math import inf
 from typing import Protocol
 
-from balancemw.call import Try
 from balancemw.meter import Arrival, Meter, cores
 from balancemw.orca import LoadReport
 from balancemw.simulate.faults import Fault
 from balancemw.simulate.reports import compact
 from balancemw.simulate.scenario import Replica as Kind
 from balancemw.simulate.world import World
+from balancemw.tries import Try
 
 _SPARE = 8  # notes of who waits that are not worth sorting out
 

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from balancemw import Balancer, Node, deadline, remaining
-from balancemw.call import Call, Terms, Try, first_try
+from balancemw.call import Call
 from balancemw.race import Outcome, Race
 from balancemw.racing import _Rival
 from balancemw.service import Wishes
+from balancemw.tries import Terms, Try, first_try
 from tests.engine.stage import Answer
 
 ASKED: ContextVar[str] = ContextVar("asked", default="")

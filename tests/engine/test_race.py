@@ -9,11 +9,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tenacity import stop_after_attempt, stop_after_delay
 
 from balancemw import DeadlineExceeded, RetryPolicy
-from balancemw.call import Call, Terms, Try, first_try
+from balancemw.call import Call
 from balancemw.context import REQUEST, Request
 from balancemw.ending import after_error, after_result
 from balancemw.race import Outcome, Race
 from balancemw.service import Wishes
+from balancemw.tries import Terms, Try, first_try
 from tests.engine.stage import FAULTS, Answer, Stage
 
 HEDGE = {"delay": 0.05, "max_extra": 1.0}
