@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from balancemw.call import Call
 from balancemw.context import BOUND, leave
-from balancemw.ending import after_error, after_result, discard, discard_async
+from balancemw.ending import after_error, after_result, discard, discard_async, verdict
 from balancemw.node import Node
 from balancemw.opening import wait_for_nodes, wait_for_nodes_async
 from balancemw.race import Outcome, Race
@@ -45,7 +45,7 @@ def call_apart(once: Callable[[Node], R], terms: Terms, key: str | None, route: 
         outcome = race_sync(Race(call, terms, key, first), send, discard, terms.threads)
     else:
         outcome = attempt_sync(first, send)
-    while (wait := _after(call, outcome)) is not None:
+    while (wait := _after(call, terms, outcome)) is not None:
         discard(outcome.result)
         if wait:
             terms.sleep(wait)
@@ -79,7 +79,7 @@ async def call_apart_async(once: Callable[[Node], Awaitable[R]], terms: Terms, k
         outcome = await race_async(Race(call, terms, key, first), send, discard_async)
     else:
         outcome = await attempt_async(first, send)
-    while (wait := _after(call, outcome)) is not None:
+    while (wait := _after(call, terms, outcome)) is not None:
         await discard_async(outcome.result)
         if wait:
             await asyncio.sleep(wait)
@@ -88,10 +88,14 @@ async def call_apart_async(once: Callable[[Node], Awaitable[R]], terms: Terms, k
     return result
 
 
-def _after(call: Call, outcome: Outcome) -> float | None:
-    if outcome.error is None:
-        return after_result(call, outcome.attempt, outcome.result)
-    wait = after_error(call, outcome.attempt, outcome.error)
-    if wait is None:
-        raise outcome.error
-    return wait
+def _after(call: Call, terms: Terms, outcome: Outcome) -> float | None:
+    if outcome.error is not None:
+        wait = after_error(call, outcome.attempt, outcome.error)
+        if wait is None:
+            raise outcome.error
+        return wait
+    fault = verdict(terms, outcome.attempt, outcome.result)
+    if fault is not None:
+        return after_result(call, outcome.attempt, outcome.result, fault)
+    call.succeed(outcome.attempt)
+    return None

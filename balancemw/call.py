@@ -26,6 +26,13 @@ _LINGER = 0.03
 another call meanwhile. It asks nobody, so the outage gets no more of it than of one that fails at once."""
 
 
+def judge(terms: Terms, attempt: Try, result: object, error: BaseException | None) -> Fault | None:
+    """What to make of a try's end; None: it was answered well."""
+    if error is None:
+        listen(terms.pool, attempt.peer, result, attempt.clock)
+    return classify(result, error, statuses=terms.pool.settings.retry.statuses)
+
+
 class Call:
     """A call that needs more than its first try. Not shared between threads or tasks.
 
@@ -88,9 +95,7 @@ class Call:
 
     def judge(self, attempt: Try, result: object, error: BaseException | None) -> Fault | None:
         """What to make of a try's end."""
-        if error is None:
-            listen(self._terms.pool, attempt.peer, result, attempt.clock)
-        return classify(result, error, statuses=self._terms.pool.settings.retry.statuses)
+        return judge(self._terms, attempt, result, error)
 
     def fail(self, attempt: Try, fault: Fault, error: BaseException | None) -> Fault:
         """Give the try back as failed; returns the fault, which the call's own deadline may have been.

@@ -14,7 +14,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overloa
 from balancemw.apart import call_apart, call_apart_async
 from balancemw.call import Call
 from balancemw.context import BOUND, leave
-from balancemw.ending import after_error, after_result, discard, discard_async
+from balancemw.ending import after_error, after_result, discard, discard_async, verdict
 from balancemw.node import Node
 from balancemw.service import Key
 from balancemw.timeouts import timeout_of
@@ -130,12 +130,12 @@ def _balanced_sync(function: Callable[..., R], known: Terms | Callable[[], Terms
                     raise
             else:
                 attempt.over = True
-                if result is None or type(result) in _PLAIN:
+                if result is None or type(result) in _PLAIN or not (fault := verdict(terms, attempt, result)):
                     clock = terms.clock  # not called as a method, which Python 3.11 would look up at length
                     terms.pool.succeed(attempt.peer, attempt.started, clock(), route)
                     return result
                 call = call or Call(terms, key, attempt, route)
-                wait = after_result(call, attempt, result)
+                wait = after_result(call, attempt, result, fault)
                 if wait is None:
                     return result
                 discard(result)
@@ -183,12 +183,12 @@ def _balanced_async(
                 attempt.over = True
                 if watched:
                     attempt.end()
-                if result is None or type(result) in _PLAIN:
+                if result is None or type(result) in _PLAIN or not (fault := verdict(terms, attempt, result)):
                     clock = terms.clock  # not called as a method, which Python 3.11 would look up at length
                     terms.pool.succeed(attempt.peer, attempt.started, clock(), route)
                     return result
                 call = call or Call(terms, key, attempt, route)
-                wait = after_result(call, attempt, result)
+                wait = after_result(call, attempt, result, fault)
                 if wait is None:
                     return result
                 await discard_async(result)

@@ -4,9 +4,9 @@ import inspect
 from collections.abc import Coroutine
 from contextlib import suppress
 
-from balancemw.call import Call
+from balancemw.call import Call, judge
 from balancemw.fault import Fault, Kind
-from balancemw.tries import Try
+from balancemw.tries import Terms, Try
 
 
 def after_error(call: Call, attempt: Try, error: BaseException) -> float | None:
@@ -22,24 +22,27 @@ def after_error(call: Call, attempt: Try, error: BaseException) -> float | None:
     return wait
 
 
-def after_result(call: Call, attempt: Try, result: object) -> float | None:
-    """Seconds until the next try, after one that gave `result`; None: there is none, and `result` is the answer.
+def verdict(terms: Terms, attempt: Try, result: object) -> Fault | None:
+    """What is wrong with the result of a try; None: nothing."""
+    fault = judge(terms, attempt, result, None)
+    if fault is None and isinstance(result, Coroutine):  # or what aiohttp makes of one, ready for `async with`
+        result.close()
+        return Fault(Kind.APPLICATION, "returned a coroutine")
+    return fault
+
+
+def after_result(call: Call, attempt: Try, result: object, fault: Fault) -> float | None:
+    """Seconds until the next try, after one whose result is a `fault`; None: there is none, and it is the answer.
 
     Raises:
         DeadlineExceeded: the time of the whole call is up.
         TypeError: the function is async without saying so.
     """
-    if isinstance(result, Coroutine):  # or what aiohttp makes of one, ready for `async with`
-        result.close()
-        call.fail(attempt, Fault(Kind.APPLICATION, "returned a coroutine"), None)
+    fault = call.fail(attempt, fault, None)
+    if fault.kind is Kind.APPLICATION:
         raise TypeError(
             "a balanced function that is not `async def` returned a coroutine: make it `async def` and await there"
         )
-    fault = call.judge(attempt, result, None)
-    if fault is None:
-        call.succeed(attempt)
-        return None
-    fault = call.fail(attempt, fault, None)
     return call.delay(fault, result, None)
 
 

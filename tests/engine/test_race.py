@@ -11,7 +11,7 @@ from tenacity import stop_after_attempt, stop_after_delay
 from balancemw import DeadlineExceeded, RetryPolicy
 from balancemw.call import Call
 from balancemw.context import REQUEST, Request
-from balancemw.ending import after_error, after_result
+from balancemw.ending import after_error, after_result, verdict
 from balancemw.race import Outcome, Race
 from balancemw.service import Wishes
 from balancemw.tries import Terms, Try, first_try
@@ -51,7 +51,13 @@ class Runner:
     def finish(self, attempt: Try, kind: str = "") -> float | None:
         """What a driver does with the try that answers; returns the seconds until the next try."""
         _, result, error = outcome(attempt, kind)
-        return after_result(self.call, attempt, result) if error is None else after_error(self.call, attempt, error)
+        if error is not None:
+            return after_error(self.call, attempt, error)
+        fault = verdict(self.terms, attempt, result)
+        if fault is not None:
+            return after_result(self.call, attempt, result, fault)
+        self.call.succeed(attempt)
+        return None
 
 
 def outcome(attempt: Try, kind: str = "") -> Outcome:
