@@ -28,11 +28,17 @@ class Allowance:
         self._lock = lock
         self._news = news
 
-    def afford(self, now: float, *, unsent: bool) -> bool:
-        """Take one retry, if one is left; `unsent`: it follows a try that reached nobody."""
+    def afford(self, now: float, *, unsent: bool, at_risk: bool) -> bool:
+        """Take one retry, if one is left.
+
+        Args:
+            now: the time.
+            unsent: whether it follows a try that reached nobody.
+            at_risk: whether that try was the pool's risk: then the retry is owed.
+        """
         budget = self._budget
         with self._lock:
-            afforded = budget.withdraw(now, budget.kept_back if unsent and self._out else 0)
+            afforded = budget.withdraw(now, budget.kept_back if unsent and self._out else 0, owed=at_risk)
             if not afforded and (reason := budget.shortage(now)):
                 self._news.note(None, "budget_exhausted", "pool", reason)
         self._news.tell()

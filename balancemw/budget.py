@@ -32,7 +32,6 @@ class Budget:
         calls: calls since the current bucket began; the owner adds to it.
         edge: when the current bucket ends.
         refused: retries refused in all.
-        granted: retries that the budget does not refuse, whatever has been spent.
         workers: processes of this host that share the floor; each counts its own calls.
     """
 
@@ -43,7 +42,6 @@ class Budget:
         "calls",
         "edge",
         "floor",
-        "granted",
         "refused",
         "retries",
         "share",
@@ -54,7 +52,7 @@ class Budget:
         self.share = share
         self.floor = floor
         self.edge = self._poor_until = float("-inf")
-        self.calls = self.retries = self.refused = self.granted = 0
+        self.calls = self.retries = self.refused = 0
         self.workers = 1
         self._calls = [0] * (_BUCKETS - 1)
         # One bucket more than of calls: the current one is not full, and the bound must hold over the whole span.
@@ -69,13 +67,15 @@ class Budget:
             self.calls = self.retries = 0
         self.edge = now + _WIDTH if steps > _BUCKETS else self.edge + steps * _WIDTH
 
-    def withdraw(self, now: float, kept: int = 0) -> bool:
-        """Take one retry out of the budget, if it has one left beside those that are `kept`."""
+    def withdraw(self, now: float, kept: int = 0, *, owed: bool = False) -> bool:
+        """Take one retry out of the budget, if it has one left beside those that are `kept`.
+
+        `owed`: it counts, but is not refused. Where retries are turned off there is none all the same.
+        """
         if now >= self.edge:
             self.roll(now)
-        if self.granted:
-            self.granted -= 1
-        elif any(self.spent(span) + 1 > self.allowed(span) - kept for span in (BURST, WINDOW)):
+        owed = owed and bool(self.share or self.floor)
+        if not owed and any(self.spent(span) + 1 > self.allowed(span) - kept for span in (BURST, WINDOW)):
             self.refused += 1
             return False
         self.retries += 1
@@ -89,14 +89,6 @@ class Budget:
         return (
             f"{self.spent()} retries to {self.called()} calls within {WINDOW:g} s: failures are passed on as they are"
         )
-
-    def grant(self) -> None:
-        """A call on trial failed: that was the pool's risk, not the caller's; so its retry counts, but is not refused.
-
-        Where retries are turned off there is none for it either.
-        """
-        if self.share or self.floor:
-            self.granted += 1
 
     @property
     def kept_back(self) -> int:

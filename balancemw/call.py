@@ -47,7 +47,19 @@ class Call:
         route: the same.
     """
 
-    __slots__ = ("_began", "_error", "_key", "_lingers", "_schedule", "_story", "_terms", "_tried", "deadline", "route")
+    __slots__ = (
+        "_at_risk",
+        "_began",
+        "_error",
+        "_key",
+        "_lingers",
+        "_schedule",
+        "_story",
+        "_terms",
+        "_tried",
+        "deadline",
+        "route",
+    )
 
     def __init__(self, terms: Terms, key: str | None, first: Try | None = None, route: str = ANY) -> None:
         self._terms = terms
@@ -57,6 +69,7 @@ class Call:
         self._story: list[str] = []
         self._schedule: Schedule | None = None
         self._error: BaseException | None = None
+        self._at_risk = False  # whether the last try was the pool's risk
         self._lingers: bool | None = None  # whether it waits for the first node to be back; None: it has not done so
         self._began = first.started if first else inf
         self.deadline = first.deadline if first else inf
@@ -113,7 +126,7 @@ class Call:
 
     def give_back(self, attempt: Try, fault: Fault, error: BaseException | None, now: float) -> None:
         """Give the try back as failed, while another goes on: whether the call's time is up is not asked yet."""
-        self._terms.pool.fail(attempt.peer, attempt.started, now, fault, self.route)
+        self._at_risk = self._terms.pool.fail(attempt.peer, attempt.started, now, fault, self.route)
         self.remember(attempt, fault, now)
         self._error = error
 
@@ -155,7 +168,9 @@ class Call:
             delay = max(delay, min(PATIENCE, (self.deadline - now) / 2.0))
         if now + delay >= self.deadline:
             return None
-        return delay if terms.pool.allowance.afford(now, unsent=fault.unsent) else self._linger(fault, error, now)
+        if terms.pool.allowance.afford(now, unsent=fault.unsent, at_risk=self._at_risk):
+            return delay
+        return self._linger(fault, error, now)
 
     def _linger(self, fault: Fault, error: BaseException | None, now: float) -> float | None:
         """Seconds to wait, once, for the first node of a pool that is out as a whole; None: that makes no sense."""

@@ -161,17 +161,22 @@ class Pool(Register):
         with self.lock:
             peer.hang_up()
 
-    def fail(self, peer: Peer, started: float, now: float, fault: Fault, route: str = ANY) -> None:
-        """The call that `begin` counted in at `started` ended with `fault`."""
+    def fail(self, peer: Peer, started: float, now: float, fault: Fault, route: str = ANY) -> bool:
+        """The call that `begin` counted in at `started` ended with `fault`.
+
+        Returns whether that was the pool's risk: it sent the call to a node that it knew to be doubtful, for a trial or
+        to keep enough of them in, although another is good.
+        """
         if fault.answered and fault.kind is Kind.APPLICATION:  # what went wrong is not the node's affair
             self.succeed(peer, started, now, route)
-            return
+            return False
         with self.lock:
             peer.end(started)
-            if started == peer.trial_at and self.roster.has_fresh((peer,)):
-                self.budget.grant()
+            doubtful = started == peer.trial_at or self.roster.is_kept(peer)
+            at_risk = doubtful and self.roster.has_fresh((peer,))
             self._standing.debit(peer, fault, started, now, route)
         self._news.tell()
+        return at_risk
 
     def overtaken(self, peer: Peer, started: float, now: float, fault: Fault) -> None:
         """The call that was counted in at `started` was ended because nobody waited for it any more: no failure."""

@@ -110,6 +110,11 @@ class Roster:
         """The tier of `peer`, or None when it has left the service since."""
         return self._by_priority.get(peer.node.priority) if self.peers.get(peer.node.url) is peer else None
 
+    def is_kept(self, peer: Peer) -> bool:
+        """Whether it is accused, and takes calls only so that enough nodes do."""
+        tier = self.tier_of(peer)
+        return tier is not None and peer in tier.kept
+
     def reweigh(self, peer: Peer) -> None:
         """The weight of `peer` changed."""
         tier = self.tier_of(peer)

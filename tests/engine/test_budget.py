@@ -182,20 +182,28 @@ class TestCounts:
                 assert retries <= used.budget.spent(span) <= used.within(span + BUCKET + 1e-6, now)[1]
 
 
-class TestGrants:
-    def test_what_is_granted_is_not_refused_but_counts(self) -> None:
+class TestOwed:
+    def test_what_is_owed_is_not_refused_but_counts(self) -> None:
         used = Used(share=0.0, floor=1.0)
         assert used.retry(10) == BURST
-        used.budget.grant()
-        assert used.retry(10) == 1
+        assert used.budget.withdraw(used.now, owed=True)
         assert used.budget.spent() == BURST + 1
-
-    def test_a_grant_is_no_saving(self) -> None:
-        used = Used(share=0.0, floor=1.0)
-        used.budget.grant()
-        assert used.retry(10) == BURST
-
-    def test_where_retries_are_turned_off_nothing_is_granted(self) -> None:
-        used = Used(share=0.0, floor=0.0)
-        used.budget.grant()
         assert used.retry() == 0
+
+    def test_where_retries_are_turned_off_nothing_is_owed(self) -> None:
+        used = Used(share=0.0, floor=0.0)
+        assert not used.budget.withdraw(used.now, owed=True)
+
+
+class TestKeptBack:
+    def test_of_many_calls_some_retries_are_kept(self) -> None:
+        used = Used(share=0.2, floor=0.0)
+        used.budget.calls = 1000
+        assert 20 < used.budget.kept_back < 50
+        assert sum(used.budget.withdraw(used.now, used.budget.kept_back) for _ in range(300)) < 180
+        assert used.retry(300) == used.budget.kept_back
+
+    def test_of_few_calls_none_are(self) -> None:
+        used = Used(share=0.2, floor=0.0)
+        used.budget.calls = 100
+        assert used.budget.kept_back == 0

@@ -131,3 +131,17 @@ def test_a_loop_ends_with_the_error_of_its_last_try():
     with pytest.raises(ConnectionRefusedError):
         loop()
     assert len(tries) == 1
+
+
+def test_while_another_is_good_no_call_fails_that_goes_to_a_node_which_is_only_kept_in():
+    stage = Stage(3, strategy="random", retry={"budget": 0.0, "budget_floor": 0.1})
+    stage.all(refused)
+    stage.calls(30, idempotent=True)
+    stage.does = {"n1": refused, "n2": refused}
+    stage.balancer["s"].mark("n0:80", "up", reason="back")
+    stage.takes = 0.0
+    stage.sent.clear()
+    for _ in range(200):
+        stage.call()
+    assert stage.sent.count("n0") == 200
+    assert 1 < len(stage.sent) - 200 < 40
