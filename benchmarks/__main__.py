@@ -30,6 +30,7 @@ SCENARIOS = (
     "all_down",
     "all_failing",
     "uneven",
+    "stalls",
 )
 NAMES = COSTS + SCENARIOS
 

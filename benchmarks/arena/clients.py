@@ -5,7 +5,7 @@ sent again that may have started work unless it is a GET.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count, cycle
 
 import aiohttp
@@ -48,14 +48,20 @@ async def plain(urls: Sequence[str]) -> AsyncGenerator[Call]:
 
 
 @asynccontextmanager
-async def balanced(urls: Sequence[str]) -> AsyncGenerator[Call]:
+async def balanced(urls: Sequence[str], **settings: object) -> AsyncGenerator[Call]:
     """aiohttp with our middleware: default settings, and how long a call to this service may take."""
     from balancemw import Balancer
     from balancemw_aiohttp import balance
 
-    balancer = Balancer({"services": {"inventory": {"nodes": list(urls), "timeout": CALL, "attempt_timeout": TRY}}})
+    service = {"nodes": list(urls), "timeout": CALL, "attempt_timeout": TRY, **settings}
+    balancer = Balancer({"services": {"inventory": service}})
     async with balancer, session(middlewares=[balance(balancer)]) as client:
         yield lambda method, path: ask(client, method, "http://inventory" + path)
+
+
+def hedged(urls: Sequence[str]) -> AbstractAsyncContextManager[Call]:
+    """The same, with hedging as it is by default where it is on."""
+    return balanced(urls, hedge=True)
 
 
 @asynccontextmanager
@@ -147,4 +153,4 @@ async def _try(client: aiohttp.ClientSession, method: str, url: str) -> int:
     return status
 
 
-CLIENTS = {each.__name__: each for each in (plain, balanced, decorated, tenacity, pyresilience)}
+CLIENTS = {each.__name__: each for each in (plain, balanced, hedged, decorated, tenacity, pyresilience)}

@@ -46,6 +46,12 @@ _ALL = (
         ("balancemw", "aiohttp"),
     ),
     Contender(
+        "balancemw, hedged",
+        "hedged",
+        f"aiohttp with balancemw_aiohttp and hedge = true (p95, up to 5 % of the calls), {_TERMS}",
+        ("balancemw", "aiohttp"),
+    ),
+    Contender(
         "balancemw, function",
         "decorated",
         f"a function under @balancer.call that reads the answer with aiohttp: default settings, {_TERMS}",

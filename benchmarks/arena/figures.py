@@ -8,7 +8,7 @@ from itertools import pairwise
 from math import ceil
 
 from benchmarks.arena.generator import POSTS
-from benchmarks.arena.replica import MEDIAN
+from benchmarks.arena.replica import MEDIAN, TROUBLE
 from benchmarks.arena.stage import Arrival, Run, Window
 
 LATE = 5 * MEDIAN
@@ -21,7 +21,6 @@ HURT = 0.05
 """Share of the calls of a bucket that fail or are late, above which callers are hurt."""
 
 _BACK = 0.25  # seconds over which a replica's share is taken
-_REAL_TROUBLE = ("slow", "fail", "hang", "cut")  # what a replica notes that is still there to note it
 
 
 @dataclass(frozen=True)
@@ -131,14 +130,14 @@ def _twice(arrivals: Sequence[Sequence[Arrival]]) -> int:
 
 
 def _bad(run: Run) -> int | None:
-    if not any(window.what in _REAL_TROUBLE for window in run.windows):
+    if not any(window.what in TROUBLE for window in run.windows):
         return None
-    return sum(each.mode != "ok" for arrived in run.arrivals for each in arrived)
+    return sum(each.mode in TROUBLE for arrived in run.arrivals for each in arrived)
 
 
 def _tries(run: Run) -> float | None:
     """Where nobody was there to count requests, there is no answer."""
-    if not run.windows or any(window.what not in _REAL_TROUBLE for window in run.windows):
+    if not run.windows or any(window.what not in TROUBLE for window in run.windows):
         return None
     begin, end = min(window.begin for window in run.windows), max(window.end for window in run.windows)
     arrived = sum(begin <= each.time < end for arrived in run.arrivals for each in arrived)

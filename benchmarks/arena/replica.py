@@ -7,9 +7,12 @@ whichever replica, the same request is the same work. What arrives is appended t
 it, so that it is known even if the process is killed the moment after: when, the method, the number at the end of the
 path, and the mode.
 
-Modes: ``ok``; ``slow`` takes `SLOWNESS` times as long; ``fail`` answers 503 at once, and 200 to health checks; ``hang``
-accepts everything, health checks included, and answers nothing; ``cut`` breaks off every answer half-way, after a
-status of 200. SIGTERM ends it as servers end: what has begun is answered, idle connections are closed.
+Modes: ``ok``; ``stall``: one request in 50, whichever that may be, takes `STALL` seconds, as with pauses for garbage,
+cold caches or locks, which replicas have that are well; ``slow`` takes `SLOWNESS` times as long; ``fail`` answers 503
+at once, and 200 to health checks; ``hang`` accepts everything, health checks included, and answers nothing; ``cut``
+breaks off every answer half-way, after a status of 200.
+
+SIGTERM ends it as servers end: what has begun is answered, idle connections are closed.
 """
 
 import asyncio
@@ -29,6 +32,10 @@ MEDIAN, SIGMA = 0.005, 0.4
 """Of the service time's distribution: seconds, and the spread of its logarithm. One in 100 takes 2.5 times MEDIAN."""
 
 SLOWNESS = 10.0
+STALLED, STALL = 0.02, 0.1  # the share of requests, and seconds
+TROUBLE = ("slow", "fail", "hang", "cut")
+"""The modes of a replica that is unwell."""
+
 GRACE = 2.0  # seconds for what has begun when it is told to end
 
 _BODY = b'{"stock": [' + b", ".join(b'{"sku": "sku-%02d", "left": %d}' % (i, i) for i in range(30)) + b"]}"
@@ -52,6 +59,7 @@ class Replica:
         self._log = log
         rng = random.Random(7)
         self._work = [rng.lognormvariate(log_of(MEDIAN), SIGMA) for _ in range(4096)]
+        self._chance = random.Random(log).random
         self._free = slots
         self._line: deque[tuple[Connection, float]] = deque()
         self._held: list[Connection] = []
@@ -84,7 +92,11 @@ class Replica:
 
     def _serve(self, connection: "Connection", seconds: float) -> None:
         self._free -= 1
-        self._loop.call_later(seconds * SLOWNESS if self.mode == "slow" else seconds, self._served, connection)
+        if self.mode == "slow":
+            seconds *= SLOWNESS
+        elif self.mode == "stall" and self._chance() < STALLED:
+            seconds = STALL
+        self._loop.call_later(seconds, self._served, connection)
 
     def _served(self, connection: "Connection") -> None:
         self._free += 1

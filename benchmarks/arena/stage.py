@@ -12,6 +12,7 @@ from typing import NamedTuple
 from balancemw.demo.processes import free_port
 from benchmarks.arena.contenders import Contender
 from benchmarks.arena.processes import Process, machine_time, processor_time, python
+from benchmarks.arena.replica import TROUBLE
 from benchmarks.proxies import running
 
 SLOTS = (16, 16, 16)
@@ -121,10 +122,10 @@ class Stage:
 
     def behave(self, replica: int, mode: str) -> None:
         """Let a replica behave like that from now on; see `benchmarks.arena.replica`."""
-        if mode != "ok":
+        if mode in TROUBLE:
             self._unwell[replica] = time.monotonic(), mode
         self._processes[replica].tell(mode)
-        if mode == "ok":
+        if mode not in TROUBLE and replica in self._unwell:
             self._well(replica)
 
     def kill(self, *replicas: int) -> None:

@@ -12,5 +12,6 @@ SCENARIO = Scenario(
     "Machines of 1 : 2 : 4 that nobody has told of",
     play,
     rate=600.0,
+    seconds=6.0,
     slots=(1, 2, 4),
 )
