@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from benchmarks.__main__ import COSTS, SCENARIOS
+from benchmarks.arena.replica import TROUBLE
 from benchmarks.arena.stage import Scenario
 
 ROOT = Path(__file__).parents[1]
@@ -143,8 +144,8 @@ class Rehearsal:
         self.now = seconds
 
     def behave(self, replica: int, mode: str) -> None:
-        assert mode in ("ok", "slow", "fail", "hang", "cut")
-        (self.unwell.discard if mode == "ok" else self.unwell.add)(replica)
+        assert mode in ("ok", "stall", *TROUBLE)
+        (self.unwell.add if mode in TROUBLE else self.unwell.discard)(replica)
 
     def kill(self, *replicas: int) -> None:
         self.unwell.update(replicas)
