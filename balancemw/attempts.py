@@ -47,7 +47,7 @@ class Attempt:
         return attempt.node
 
     def observe(self, result: R) -> R:
-        """Judge `result` by its status, and return it.
+        """Judge `result` by its status, and return it. Of several the last counts.
 
         Raises:
             RuntimeError: the attempt is not under way: its verdict is already spoken.
@@ -74,8 +74,10 @@ class Attempt:
             else:
                 self._fault = self._call.fail(attempt, self._fault, None)
             return False
-        fault = self._call.judge(attempt, None, error)
-        fault = self._call.fail(attempt, fault or Fault(Kind.APPLICATION), error)
+        fault = self._call.judge(attempt, None, error) or Fault(Kind.APPLICATION)
+        if fault.kind is Kind.APPLICATION and self._fault is not None:
+            fault = self._fault  # what stumbles over a failed result tells nothing new
+        fault = self._call.fail(attempt, fault, error)
         self._fault = None
         self.retry_in = self._call.delay(fault, None, error)
         if self.retry_in is None:

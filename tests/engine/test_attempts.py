@@ -116,6 +116,48 @@ def test_loop_and_decorator_try_alike(kind: str, idempotent: bool):
     assert looped.clock.slept == decorated.clock.slept
 
 
+def stumble(stage: Stage, **wishes: Any) -> list[str]:
+    """A loop whose replicas answer 503, and that fails over that; returns the hosts it asked."""
+    stage.all(unavailable)
+    asked: list[str] = []
+    try:
+        for attempt in stage.service.attempts(**wishes):
+            with attempt as node:
+                asked.append(node.host)
+                attempt.observe(stage.replica(node))
+                raise ValueError("no JSON")
+    except ValueError as error:
+        assert error.args == ("no JSON",)
+    else:
+        raise AssertionError("nothing was raised")
+    return asked
+
+
+def test_what_stumbles_over_an_observed_failure_is_that_failure(stage: Stage):
+    assert sorted(stumble(stage, idempotent=True)) == ["n0", "n1", "n2"]
+    assert [each["failures"] for each in stage.status()["nodes"]] == [1, 1, 1]
+    assert settled(stage)
+
+
+def test_it_goes_up_where_the_failure_may_not_be_tried_again(stage: Stage):
+    assert len(stumble(stage)) == 1
+    assert sum(each["failures"] for each in stage.status()["nodes"]) == 1
+    assert settled(stage)
+
+
+def test_what_is_raised_after_a_good_result_is_no_failure_of_the_node(stage: Stage):
+    def call() -> None:
+        for attempt in stage.service.attempts(idempotent=True):
+            with attempt:
+                attempt.observe(Answer(200))
+                raise ValueError("no JSON")
+
+    with pytest.raises(ValueError, match="no JSON"):
+        call()
+    assert sum(each["failures"] for each in stage.status()["nodes"]) == 0
+    assert settled(stage)
+
+
 def test_when_an_observed_failure_is_the_last_the_loop_just_ends(stage: Stage):
     answer = None
     for attempt in stage.service.attempts(idempotent=True, attempts=2):
