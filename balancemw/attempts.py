@@ -74,11 +74,12 @@ class Attempt:
             else:
                 self._fault = self._call.fail(attempt, self._fault, None)
             return False
-        fault = self._call.judge(attempt, None, error) or Fault(Kind.APPLICATION)
-        if fault.kind is Kind.APPLICATION and self._fault is not None:
-            fault = self._fault  # what stumbles over a failed result tells nothing new
-        fault = self._call.fail(attempt, fault, error)
+        fault, observed = self._call.judge(attempt, None, error) or Fault(Kind.APPLICATION), self._fault
         self._fault = None
+        if fault.kind is Kind.APPLICATION and observed is not None:
+            self._call.fail(attempt, observed, error)  # the node failed, and then its caller did
+        else:
+            fault = self._call.fail(attempt, fault, error)
         self.retry_in = self._call.delay(fault, None, error)
         if self.retry_in is None:
             self._call.tell(error)

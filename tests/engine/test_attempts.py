@@ -116,35 +116,6 @@ def test_loop_and_decorator_try_alike(kind: str, idempotent: bool):
     assert looped.clock.slept == decorated.clock.slept
 
 
-def stumble(stage: Stage, **wishes: Any) -> list[str]:
-    """A loop whose replicas answer 503, and that fails over that; returns the hosts it asked."""
-    stage.all(unavailable)
-    asked: list[str] = []
-    try:
-        for attempt in stage.service.attempts(**wishes):
-            with attempt as node:
-                asked.append(node.host)
-                attempt.observe(stage.replica(node))
-                raise ValueError("no JSON")
-    except ValueError as error:
-        assert error.args == ("no JSON",)
-    else:
-        raise AssertionError("nothing was raised")
-    return asked
-
-
-def test_what_stumbles_over_an_observed_failure_is_that_failure(stage: Stage):
-    assert sorted(stumble(stage, idempotent=True)) == ["n0", "n1", "n2"]
-    assert [each["failures"] for each in stage.status()["nodes"]] == [1, 1, 1]
-    assert settled(stage)
-
-
-def test_it_goes_up_where_the_failure_may_not_be_tried_again(stage: Stage):
-    assert len(stumble(stage)) == 1
-    assert sum(each["failures"] for each in stage.status()["nodes"]) == 1
-    assert settled(stage)
-
-
 def test_what_is_raised_after_a_good_result_is_no_failure_of_the_node(stage: Stage):
     def call() -> None:
         for attempt in stage.service.attempts(idempotent=True):
@@ -167,7 +138,7 @@ def test_when_an_observed_failure_is_the_last_the_loop_just_ends(stage: Stage):
     assert answer.status_code == 503
 
 
-def test_raised_after_it_was_observed_the_exception_decides(stage: Stage):
+def test_raised_after_a_failure_was_observed_the_exception_goes_up_and_the_node_failed(stage: Stage):
     def read() -> None:
         for attempt in stage.service.attempts(idempotent=True):
             with attempt as node:
@@ -178,7 +149,8 @@ def test_raised_after_it_was_observed_the_exception_decides(stage: Stage):
     with pytest.raises(KeyError):
         read()
     assert len(stage.sent) == 1
-    assert sum(each["failures"] for each in stage.status()["nodes"]) == 0
+    assert sum(each["failures"] for each in stage.status()["nodes"]) == 1
+    assert settled(stage)
 
 
 def test_wishes_are_those_of_the_decorator(stage: Stage):
