@@ -14,7 +14,8 @@ from balancemw.simulate.comparison import Comparison, compare, default_strategie
 from balancemw.simulate.faults import Antagonists, Fault
 from balancemw.simulate.outcome import Outcome
 from balancemw.simulate.ready import READY, ready
-from balancemw.simulate.scenario import Replica, Scenario
+from balancemw.simulate.scenario import Scenario
+from balancemw.simulate.site import Network, Replica
 from balancemw.simulate.times import ServiceTime
 from balancemw.simulate.verdict import recommend
 
@@ -23,6 +24,7 @@ __all__ = [
     "Antagonists",
     "Comparison",
     "Fault",
+    "Network",
     "Outcome",
     "Replica",
     "Scenario",

@@ -4,7 +4,8 @@ from types import MappingProxyType
 
 from balancemw.errors import SettingsError, did_you_mean
 from balancemw.simulate.faults import Antagonists, Fault
-from balancemw.simulate.scenario import Replica, Scenario
+from balancemw.simulate.scenario import Scenario
+from balancemw.simulate.site import Replica
 from balancemw.simulate.times import ServiceTime
 
 _SHORT = ServiceTime(kind="lognormal", mean=0.010, sigma=0.7)

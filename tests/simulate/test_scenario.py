@@ -80,7 +80,7 @@ def test_faults_that_make_no_sense(fault: dict[str, object], problem: str):
     assert told.startswith(problem)
 
 
-@pytest.mark.parametrize("key", ["nodes", "discovery", "probe", "hedge", "zone"])
+@pytest.mark.parametrize("key", ["nodes", "discovery", "probe"])
 def test_what_is_not_simulated_is_refused_and_not_ignored(key: str):
     (problem,) = problems({"service": {key: "here"}})
     assert problem.startswith(f"service.{key}: not part of a simulation: ")
