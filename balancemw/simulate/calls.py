@@ -55,9 +55,11 @@ class Door(Protocol):
     @property
     def faults(self) -> Sequence[object]:
         """What is wrong with the replica now."""
+        ...
 
     def take(self, flight: Sent, attempt: Try) -> None:
         """A request is sent."""
+        ...
 
 
 class Office:

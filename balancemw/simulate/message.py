@@ -29,6 +29,7 @@ class Attempt(Protocol):
     @property
     def until(self) -> float:
         """When its caller gives up; infinity: never."""
+        ...
 
 
 class Reporter(Protocol):
@@ -37,9 +38,11 @@ class Reporter(Protocol):
     @property
     def reports(self) -> bool:
         """Whether it does."""
+        ...
 
     def report(self) -> LoadReport:
         """What it says of its load."""
+        ...
 
 
 class Flight(Protocol):
@@ -48,13 +51,16 @@ class Flight(Protocol):
     @property
     def attempt(self) -> Attempt | None:
         """The try under way. Another one was given up by its caller, and nobody waits for its answer."""
+        ...
 
     @property
     def work(self) -> float:
         """Seconds that it takes at a speed of 1."""
+        ...
 
     def end(self, answer: Answer | None, error: Exception | None, reporter: Reporter) -> None:
         """The try under way was answered, or ended by an error."""
+        ...
 
 
 Waiting = tuple[Flight, Attempt]

@@ -56,7 +56,7 @@ def recommend(outcomes: Sequence[Outcome]) -> str:
     if varied and (cheaper := [each for each in alike if _cheaper(each, usual)]):
         best = min(cheaper, key=lambda each: (each.crossed or 0.0, each.connections))
         return (
-            f"Choose {_name(best)}: errors and p99 differ by nothing that is sure, and {_costs(best, usual)} {called}."
+            f"Choose {_name(best)}: no difference in errors and p99 that is sure, and {_costs(best, usual)} {called}."
         )
     if not worse:
         kind = "is sure" if any(_plain(usual, each) for each in others) else "matters"
@@ -93,14 +93,16 @@ def _fewer_errors(one: Outcome, other: Outcome) -> bool:
 
 
 def _quicker(one: Outcome, other: Outcome) -> bool:
-    """Whether calls took plainly and surely less time, and ended with errors no more often."""
-    if one.p99 > (1.0 - MATTERS) * other.p99 or _fewer_errors(other, one):
+    """Whether calls took plainly and surely less time, and did not seem to end with errors more often."""
+    if one.p99 > (1.0 - MATTERS) * other.p99 or one.error_rate - other.error_rate >= ERRORS_MATTER:
         return False
     return _surely([p99 for _, p99 in other.batches], [p99 for _, p99 in one.batches])
 
 
 def _cheaper(one: Outcome, other: Outcome) -> bool:
-    """Whether it plainly takes fewer connections, or fewer tries to other zones."""
+    """Whether it plainly takes fewer connections, or fewer tries to other zones, and calls do not seem to suffer."""
+    if _plain(one, other) and (one.p99 > other.p99 or one.error_rate > other.error_rate):
+        return False
     return one.connections <= other.connections / 2.0 or _stays(one, other)
 
 
