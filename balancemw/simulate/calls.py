@@ -52,11 +52,6 @@ class Counted(Events):
 class Door(Protocol):
     """Where a caller hands in what is for a replica: the replica itself, or the way to it."""
 
-    @property
-    def faults(self) -> Sequence[object]:
-        """What is wrong with the replica now."""
-        ...
-
     def take(self, flight: Sent, attempt: Try) -> None:
         """A request is sent."""
         ...
@@ -72,29 +67,22 @@ class Office:
         timeout: seconds that the callers' own callers wait, or None.
 
     Attributes:
-        tries: sent in all.
-        crossed: of those, how many went to another zone.
-        bad: how many went to replicas that were faulty then.
-        of_bad: how many were sent while any replica was.
-        faulty: how many replicas are, now.
+        crossed: tries that went to another zone.
     """
 
-    __slots__ = ("bad", "crossed", "ended", "faulty", "of_bad", "replicas", "timeout", "tries", "world")
+    __slots__ = ("crossed", "ended", "replicas", "timeout", "world")
 
     def __init__(self, world: World, replicas: Sequence[Replica], ended: Ended, timeout: float | None) -> None:
         self.world = world
         self.replicas = replicas
         self.ended = ended
         self.timeout = timeout
-        self.tries = self.crossed = self.bad = self.of_bad = self.faulty = 0
+        self.crossed = 0
 
-    def send(self, flight: Sent, attempt: Try, door: Door) -> None:
-        """A try is sent."""
-        self.tries += 1
-        if self.faulty:
-            self.of_bad += 1
-            self.bad += bool(door.faults)
-        door.take(flight, attempt)
+    @property
+    def tries(self) -> int:
+        """How many have come to any replica."""
+        return sum(replica.tries for replica in self.replicas)
 
 
 class Caller:
@@ -204,7 +192,7 @@ class Flight:
 
     def _send(self, attempt: Try) -> None:
         self.attempt = attempt
-        self._office.send(self, attempt, self._doors[attempt.node.url])
+        self._doors[attempt.node.url].take(self, attempt)
 
     def end(self, answer: Answer | None, error: Exception | None, reporter: Reporter) -> None:
         """The try under way is over."""

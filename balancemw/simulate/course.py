@@ -62,13 +62,15 @@ class Course:
         self.replicas = [Replica(self.world, i, scenario.replica, speed) for i, speed in enumerate(scenario.speeds)]
         self.record = Record()
         self.office = Office(self.world, self.replicas, self._ended, scenario.timeout)
-        self._callers = self._employ(settings, Random(f"choices {seed}"))
-        terms = self._callers[0].terms
+        self.callers = self._employ(settings, Random(f"choices {seed}"))
+        terms = self.callers[0].terms
         self._flight = Hedged if terms.hedged else Flight
         if terms.pool.wants_reports:
             for replica in self.replicas:
                 replica.measure()
         self._open = 0
+        self._faulty = 0  # replicas with which something is wrong now
+        self._of_bad = 0  # tries while there were any; less those before, as long as there are
         self._arrivals = Random(f"arrivals {seed}")
         self._work = scenario.service_time.sampler(Random(f"work {seed}"))
         self._neighbours = Random(f"neighbours {seed}")
@@ -107,22 +109,29 @@ class Course:
         while self._open and self.world.plans:
             self.world.run(self.world.plans[0][0])
         connections = self._connections()
-        self._callers.clear()
+        self.callers.clear()
         if self.scenario.callers * self.scenario.replicas >= _MANY:
             gc.collect()  # what follows takes memory as well
         outcome = self.record.outcome(self.strategy, self.office, self.events.counts, time.perf_counter() - began)
-        crossed = self.office.crossed / max(1, self.office.tries) if self.scenario.replica.zones else None
-        return replace(outcome, variant=self.variant or "", crossed=crossed, connections=connections)
+        crossed = self.office.crossed / max(1, outcome.tries) if self.scenario.replica.zones else None
+        of_bad = self._of_bad + (outcome.tries if self._faulty else 0)
+        return replace(
+            outcome,
+            variant=self.variant or "",
+            bad_share=sum(each.bad for each in self.replicas) / of_bad if of_bad else None,
+            crossed=crossed,
+            connections=connections,
+        )
 
     def _connections(self) -> float:
         """Replicas that a caller has had an answer from, on average."""
-        peers = (peer for caller in self._callers for peer in caller.terms.pool.roster.peers.values())
-        return sum(peer.spent > 0.0 for peer in peers) / len(self._callers)
+        peers = (peer for caller in self.callers for peer in caller.terms.pool.roster.peers.values())
+        return sum(peer.spent > 0.0 for peer in peers) / len(self.callers)
 
     def _call(self) -> None:
         """Make all calls, each at its time."""
         world, office, record, work = self.world, self.office, self.record, self._work
-        random, callers, flight = self._arrivals.random, self._callers, self._flight
+        random, callers, flight = self._arrivals.random, self.callers, self._flight
         count, rate = len(callers), self.scenario.calls_per_second
         key_of = keys(self.scenario.keys, self.scenario.key_skew)
         when = 0.0
@@ -146,12 +155,16 @@ class Course:
             self.world.at(end, self._mend, self.replicas[number], fault)
 
     def _break(self, replica: Replica, fault: Fault) -> None:
-        self.office.faulty += not replica.faults
+        if not self._faulty:
+            self._of_bad -= self.office.tries
+        self._faulty += not replica.faults
         replica.begin(fault)
 
     def _mend(self, replica: Replica, fault: Fault) -> None:
         replica.cease(fault)
-        self.office.faulty -= not replica.faults
+        self._faulty -= not replica.faults
+        if not self._faulty:
+            self._of_bad += self.office.tries
 
     def _settle(self, antagonists: Antagonists) -> None:
         count = max(1, round(antagonists.share * len(self.replicas)))

@@ -1,12 +1,10 @@
 """The ways between callers and replicas, where they take time or lead to other zones."""
 
-from collections.abc import Sequence
 from math import inf
 
 from balancemw.call import Try
 from balancemw.orca import LoadReport
 from balancemw.simulate.calls import Office
-from balancemw.simulate.faults import Fault
 from balancemw.simulate.message import Answer, Flight, Reporter
 from balancemw.simulate.replica import Replica
 from balancemw.simulate.site import Network
@@ -29,11 +27,6 @@ class Way:
         self._replica = replica
         self._crosses = crosses
         self._half = 0.0 if network is None else (network.across if crosses else network.delay) / 2.0
-
-    @property
-    def faults(self) -> Sequence[Fault]:
-        """What is wrong with the replica now."""
-        return self._replica.faults
 
     def take(self, flight: Flight, attempt: Try) -> None:
         """A request is sent."""

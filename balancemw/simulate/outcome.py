@@ -57,7 +57,6 @@ class Outcome:
     longest: float
     mean: float
     imbalance: float
-    bad_share: float | None
     longest_queue: int
     events: Mapping[str, int] = field(hash=False)
     duration: float
@@ -66,6 +65,7 @@ class Outcome:
     tail: tuple[tuple[float, float], ...]
     course: tuple[Part, ...]
     variant: str = ""
+    bad_share: float | None = None
     crossed: float | None = None
     connections: float = 0.0
 
@@ -139,7 +139,6 @@ class Record:
             longest=took[-1],
             mean=sum(took) / count,
             imbalance=max(replica.tries / replica.speed for replica in replicas) / fair if fair else 1.0,
-            bad_share=office.bad / office.of_bad if office.of_bad else None,
             longest_queue=max(replica.longest for replica in replicas),
             events=dict(events),
             duration=office.world.now,

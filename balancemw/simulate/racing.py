@@ -30,7 +30,7 @@ class Hedged(Flight):
         attempt = None if self._race is None else self._race.hedge()
         if attempt is not None:
             self._hedge = _Hedge(self, attempt)
-            self._office.send(self._hedge, attempt, self._doors[attempt.node.url])
+            self._doors[attempt.node.url].take(self._hedge, attempt)
 
     def end(self, answer: Answer | None, error: Exception | None, reporter: Reporter) -> None:
         """The first try is over, or a later one."""

@@ -25,6 +25,7 @@ class Replica:
         burden: how many times as long everything takes because of its neighbours.
         faults: what is wrong with it now.
         tries: that came to it.
+        bad: of those, how many came while something was wrong with it.
         longest: the longest its queue ever was.
     """
 
@@ -40,6 +41,7 @@ class Replica:
         "_waiting",
         "_worked",
         "_world",
+        "bad",
         "burden",
         "faults",
         "longest",
@@ -56,7 +58,7 @@ class Replica:
         self.speed = self.pace = speed
         self.burden = 1.0
         self.faults: list[Fault] = []
-        self.tries = self.longest = 0
+        self.tries = self.bad = self.longest = 0
         self._busy = 0
         self._queue: deque[Waiting] = deque()
         self._held: list[Waiting] = []  # accepted while it hangs
@@ -71,8 +73,10 @@ class Replica:
     def take(self, flight: Flight, attempt: Attempt) -> None:
         """A request arrives."""
         self.tries += 1
-        if self.faults and self._refuses(flight, attempt):
-            return
+        if self.faults:
+            self.bad += 1
+            if self._refuses(flight, attempt):
+                return
         if self._meter is not None:
             self._arrivals[attempt] = self._meter.enter()
         if self.faults and self._suffers(flight, attempt):
