@@ -8,6 +8,7 @@ from dataclasses import replace
 from math import log
 from random import Random
 
+from balancemw.pool import Pool
 from balancemw.settings import ServiceSettings
 from balancemw.simulate.calls import Caller, Counted, Door, Flight, Office
 from balancemw.simulate.faults import Antagonists, Fault
@@ -40,6 +41,14 @@ class Course:
         seed: of all that is left to chance.
         variant: of the service's settings; None: none.
 
+    Attributes:
+        scenario, variant: the same.
+        strategy: its name.
+        world: its time.
+        replicas: in the order of their numbers.
+        callers: who calls, until it is over.
+        open: calls under way.
+
     Raises:
         SettingsError: the service's settings are wrong.
     """
@@ -68,7 +77,7 @@ class Course:
         if terms.pool.wants_reports:
             for replica in self.replicas:
                 replica.measure()
-        self._open = 0
+        self.open = 0
         self._faulty = 0  # replicas with which something is wrong now
         self._of_bad = 0  # tries while there were any; less those before, as long as there are
         self._arrivals = Random(f"arrivals {seed}")
@@ -102,11 +111,16 @@ class Course:
             return {node.url: replica for node, replica in pairs}
         return {node.url: Way(self.office, replica, node.zone != zone, network) for node, replica in pairs}
 
+    @property
+    def pools(self) -> list[Pool]:
+        """Those of the callers."""
+        return [caller.terms.pool for caller in self.callers]
+
     def run(self) -> Outcome:
         """Let it happen."""
         began = time.perf_counter()
         self._call()
-        while self._open and self.world.plans:
+        while self.open and self.world.plans:
             self.world.run(self.world.plans[0][0])
         connections = self._connections()
         self.callers.clear()
@@ -125,7 +139,7 @@ class Course:
 
     def _connections(self) -> float:
         """Replicas that a caller has had an answer from, on average."""
-        peers = (peer for caller in self.callers for peer in caller.terms.pool.roster.peers.values())
+        peers = (peer for pool in self.pools for peer in pool.roster.peers.values())
         return sum(peer.spent > 0.0 for peer in peers) / len(self.callers)
 
     def _call(self) -> None:
@@ -139,12 +153,12 @@ class Course:
             when -= log(1.0 - random()) / rate
             world.run(when)
             world.now = when
-            self._open += 1
+            self.open += 1
             key = None if key_of is None else key_of(random())
             flight(office, callers[int(random() * count)], key, work(), record.begin(when)).start()
 
     def _ended(self, flight: Flight, fault: str) -> None:
-        self._open -= 1
+        self.open -= 1
         self.record.end(flight.number, self.world.now, fault)
 
     # -- what goes wrong

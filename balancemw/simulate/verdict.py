@@ -103,7 +103,7 @@ def _cheaper(one: Outcome, other: Outcome) -> bool:
     """Whether it plainly takes fewer connections, or fewer tries to other zones, and calls do not seem to suffer."""
     if _plain(one, other) and (one.p99 > other.p99 or one.error_rate > other.error_rate):
         return False
-    return one.connections <= other.connections / 2.0 or _stays(one, other)
+    return one.connections < other.connections / 2.0 or _stays(one, other)
 
 
 def _stays(one: Outcome, other: Outcome) -> bool:

@@ -1,6 +1,7 @@
 """Scenarios: what can be said in them, and what is said of those that are wrong."""
 
 import pickle
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -9,7 +10,8 @@ from statistics import mean
 import pytest
 
 from balancemw.errors import SettingsError
-from balancemw.simulate import READY, Antagonists, Fault, Replica, Scenario, ServiceTime, ready
+from balancemw.simulate import READY, Antagonists, Fault, Network, Replica, Scenario, ServiceTime, ready
+from balancemw.simulate.keys import keys
 from balancemw.simulate.times import KINDS
 
 
@@ -86,7 +88,109 @@ def test_what_is_not_simulated_is_refused_and_not_ignored(key: str):
     assert problem.startswith(f"service.{key}: not part of a simulation: ")
 
 
-@pytest.mark.parametrize("source", [{"service": 3}, {"faults": "slow"}, {"service_time": 3}, {3: 4}])
+class TestVariants:
+    def test_all_problems_are_told_where_they_were_written(self):
+        assert problems(
+            {
+                "network": {"dela": 1},
+                "caller_zones": "a",
+                "service": {"retry": {"attempts": "3"}, "zone": "a", "hedge": {"delay": "p95"}},
+                "variants": {
+                    "one": {"retry": {"backof": 1}, "hedge": {"max_extra": 2.0}},
+                    "other one": {"strategy": "peak_ewm", "probe": True, "zone": 3, "hedg": True},
+                    "third": 3,
+                    "": {},
+                    4: {},
+                },
+            }
+        ) == [
+            'caller_zones: expected a list of zones, got one string; write ["a"]',
+            "network.dela: unknown key; did you mean 'delay'?",
+            "service.zone: expected true or false, got 'a': each caller has a zone; with true it prefers the replicas "
+            "there",
+            "service.retry.attempts: expected a whole number, got '3'; write it without quotes",
+            "variants: every key must be a string, got 4",
+            "variants.one.retry.backof: unknown key; did you mean 'backoff'?",
+            "variants.one.hedge.max_extra: must be at most 1, got 2.0",
+            'variants."other one".probe: not part of a simulation: active checks are not simulated',
+            'variants."other one".zone: expected true or false, got 3: each caller has a zone; with true it prefers '
+            "the replicas there",
+            *(
+                each.replace("service.", 'variants."other one".')
+                for each in problems({"service": {"strategy": "peak_ewm"}})
+            ),
+            "variants.\"other one\".hedg: unknown key; did you mean 'hedge'?",
+            "variants.third: expected a mapping, got 3; write {} for the service as it is",
+            "variants: a variant needs a name",
+        ]
+
+    def test_they_are_merged_over_the_service(self):
+        scenario = Scenario(
+            service={"timeout": 3.0, "retry": {"attempts": 5, "backoff": 0.1}, "hedge": True},
+            variants={"plain": {}, "other": {"retry": {"attempts": 2}, "hedge": None, "strategy": "random"}},
+        )
+        plain, other = (scenario.settings(variant=name) for name in scenario.variants)
+        assert plain == scenario.settings()
+        assert plain.hedge is not None
+        assert (other.timeout, other.retry.attempts, other.retry.backoff, other.hedge) == (3.0, 2, 0.1, None)
+        assert other.strategy.name == "random"
+        assert scenario.settings("prequal", variant="other").strategy.name == "prequal"
+        assert pickle.loads(pickle.dumps(scenario)) == scenario
+
+    def test_from_toml(self, tmp_path: Path):
+        file = tmp_path / "own.toml"
+        file.write_text(
+            """
+            network = true
+            replica.zones = ["a", "b"]
+            service = {zone = true, hedge = true}
+            [variants."as it is"]
+            [variants.unhedged]
+            hedge = "none"
+            zone = false
+            """
+        )
+        scenario = Scenario.load(file)
+        assert scenario.network == Network(delay=0.0005, across=0.002)
+        first, second = (scenario.settings(variant=name, zone="a") for name in ("as it is", "unhedged"))
+        assert (first.zone, first.hedge is None) == ("a", False)
+        assert (second.zone, second.hedge) == ("", None)
+
+    def test_one_that_there_is_not(self):
+        with pytest.raises(SettingsError) as caught:
+            Scenario(variants={"plain": {}}).settings(variant="plian")
+        assert caught.value.problems == ("variants: there is no 'plian'; did you mean 'plain'?",)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "problem"),
+    [
+        (Scenario(service={"zone": True}), "service.zone: the replicas are in no zones; "),
+        (Scenario(caller_zones=("a",)), "caller_zones: the replicas are in no zones; "),
+        (Scenario(network=Network(across=0.1)), "network.across: the replicas are in no zones; "),
+        (Scenario(key_skew=1.0), "key_skew: calls have no keys; write keys = 1000"),
+        (Scenario(idempotent=False, service={"hedge": True}), "service.hedge: calls that may not be sent twice are"),
+    ],
+)
+def test_what_says_nothing_beside_the_rest_is_told(scenario: Scenario, problem: str):
+    with pytest.raises(SettingsError) as caught:
+        scenario.settings()
+    (told,) = caught.value.problems
+    assert told.startswith(problem)
+
+
+def test_how_often_keys_come():
+    assert keys(0, 0.0) is None
+    for skew, first in ((0.0, 0.25), (1.0, 12 / 25)):
+        key_of = keys(4, skew)
+        assert key_of is not None
+        drawn = Counter(key_of(i / 10_000) for i in range(10_000))
+        assert set(drawn) == {"key-0", "key-1", "key-2", "key-3"}
+        assert drawn["key-0"] == pytest.approx(10_000 * first, abs=2)
+        assert drawn["key-3"] == pytest.approx(10_000 * first / 4**skew, abs=2)
+
+
+@pytest.mark.parametrize("source", [{"service": 3}, {"variants": 3}, {"faults": "slow"}, {"service_time": 3}, {3: 4}])
 def test_sections_of_the_wrong_kind(source: dict[object, object]):
     assert len(problems(source)) == 1
 
@@ -215,5 +319,7 @@ def test_the_ready_ones():
         assert (scenario.name, ready(name)) == (name, scenario)
         assert scenario.about
         scenario.settings("random")
+        for variant in scenario.variants:
+            scenario.settings(variant=variant)
     with pytest.raises(SettingsError, match=r"no scenario 'stedy'; did you mean 'steady'\? \(known: steady, "):
         ready("stedy")
