@@ -2,12 +2,12 @@
 
 from math import inf
 
-from balancemw.call import Try
 from balancemw.orca import LoadReport
 from balancemw.simulate.calls import Office
 from balancemw.simulate.message import Answer, Flight, Reporter
 from balancemw.simulate.replica import Replica
 from balancemw.simulate.site import Network
+from balancemw.tries import Try
 
 
 class Way:

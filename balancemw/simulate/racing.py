@@ -5,10 +5,11 @@ The try that is not needed is cancelled in its caller. Its replica does not noti
 
 from asyncio import CancelledError
 
-from balancemw.call import Call, Try
+from balancemw.call import Call
 from balancemw.race import Outcome, Race
 from balancemw.simulate.calls import Flight
 from balancemw.simulate.message import Answer, Reporter
+from balancemw.tries import Try
 
 
 class Hedged(Flight):

@@ -11,7 +11,6 @@ from balancemw.simulate.message import OK, Answer, Attempt, Flight, Waiting
 from balancemw.simulate.reports import compact
 from balancemw.simulate.site import Replica as Kind
 from balancemw.simulate.world import World
-from balancemw.tries import Try
 
 _SPARE = 8  # notes of who waits that are not worth sorting out
 

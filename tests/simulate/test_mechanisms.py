@@ -7,12 +7,12 @@ from statistics import mean
 
 import pytest
 
-from balancemw.call import Try
 from balancemw.peer import Peer
 from balancemw.simulate import Fault, Outcome, default_strategies, ready, recommend, simulate
 from balancemw.simulate.calls import Door
 from balancemw.simulate.course import Course
 from balancemw.simulate.message import Flight
+from balancemw.tries import Try
 
 SEEDS = (1, 2, 3)
 
