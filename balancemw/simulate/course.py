@@ -122,7 +122,7 @@ class Course:
         self._call()
         while self.open and self.world.plans:
             self.world.run(self.world.plans[0][0])
-        connections = self._connections()
+        connections = None if self.variant is None else self._connections()  # there may be a million pairs
         self.callers.clear()
         if self.scenario.callers * self.scenario.replicas >= _MANY:
             gc.collect()  # what follows takes memory as well

@@ -42,7 +42,7 @@ class Outcome:
         course: one sixtieth of the time after the other, without those in which no call began.
         variant: of the service's settings; "": none.
         crossed: share of the tries that went to another zone than their caller's; None: there are no zones.
-        connections: replicas that a caller had answers from, on average.
+        connections: replicas that a caller had answers from, on average; None: no variants are compared.
     """
 
     strategy: str
@@ -67,7 +67,7 @@ class Outcome:
     variant: str = ""
     bad_share: float | None = None
     crossed: float | None = None
-    connections: float = 0.0
+    connections: float | None = None
 
     @property
     def name(self) -> str:

@@ -26,6 +26,7 @@ def _mapping(value: Any) -> Mapping[str, object]:
     return {key: dict(each) if isinstance(each, Mapping) else each for key, each in value.items()}
 
 
+_WITH_ZONES = 'write replica.zones = ["a", "b"]'
 _Section = Annotated[Mapping[str, Any], PlainValidator(_mapping)]
 
 
@@ -141,12 +142,14 @@ class Scenario:
         for path, problem in self._problems():
             report.add(path, problem)
         said = self._said(variant, report)
-        if said is not None and said.own_zone and not self.replica.zones:
-            report.add((*said.place, "zone"), 'the replicas are in no zones; write replica.zones = ["a", "b"]')
-        if said is not None and strategy is not None:
+        if said is None:
+            raise SettingsError(report.lines)
+        if strategy is not None:
             said = dataclasses.replace(said, own={**said.own, "strategy": strategy})
-        found = None if said is None else said.settings(report, self._nodes(), zone)
-        if said is not None and found is not None and found.hedge is not None and not self.idempotent:
+        if said.own_zone and not self.replica.zones:
+            report.add((*said.place, "zone"), f"the replicas are in no zones; {_WITH_ZONES}")
+        found = said.settings(report, self._nodes(), zone)
+        if found is not None and found.hedge is not None and not self.idempotent:
             report.add(
                 (*said.place, "hedge"), "calls that may not be sent twice are not hedged; write idempotent = true"
             )
@@ -180,9 +183,9 @@ class Scenario:
         if self.replica.zones:
             return
         if self.caller_zones:
-            yield ("caller_zones",), 'the replicas are in no zones; write replica.zones = ["a", "b"]'
+            yield ("caller_zones",), f"the replicas are in no zones; {_WITH_ZONES}"
         if self.network is not None and self.network.across != Network().across:
-            yield ("network", "across"), 'the replicas are in no zones; write replica.zones = ["a", "b"]'
+            yield ("network", "across"), f"the replicas are in no zones; {_WITH_ZONES}"
 
 
 _SCENARIO = TypeAdapter(Scenario)

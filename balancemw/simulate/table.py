@@ -17,7 +17,7 @@ _FIGURES: dict[str, Callable[[Outcome], str]] = {
     "imbalance": lambda outcome: f"{outcome.imbalance:.2f}",
     "to bad nodes": lambda outcome: "–" if outcome.bad_share is None else percent(outcome.bad_share),
     "across zones": lambda outcome: percent(outcome.crossed or 0.0),
-    "connections": lambda outcome: f"{outcome.connections:.3g}",
+    "connections": lambda outcome: f"{outcome.connections or 0.0:.3g}",
     "queue": lambda outcome: f"{outcome.longest_queue:,}",
     "ejected": lambda outcome: f"{outcome.events.get('ejected', 0):,}",
 }
@@ -41,10 +41,11 @@ def shown(comparison: Comparison, *, color: bool = False) -> str:
 def _heads(scenario: Scenario, seed: int) -> tuple[str, str]:
     load = f"{scenario.calls_per_second:,.0f} requests/s"
     workers = f"{scenario.replica.workers} workers each" if scenario.replica.workers > 1 else "one worker each"
+    zones = f" in zones {', '.join(dict.fromkeys(scenario.replica.zones))}" if scenario.replica.zones else ""
     about = f"{scenario.name}: {scenario.about}" if scenario.about else scenario.name
     return about, (
-        f"{scenario.callers:,} callers, {scenario.replicas:,} replicas of {workers}, {scenario.requests:,} requests at "
-        f"{load} ({scenario.duration:.3g} s), {scenario.service_time.kind} service time of "
+        f"{scenario.callers:,} callers, {scenario.replicas:,} replicas of {workers}{zones}, {scenario.requests:,} requests "
+        f"at {load} ({scenario.duration:.3g} s), {scenario.service_time.kind} service time of "
         f"{ms(scenario.service_time.mean)}, seed {seed}"
     )
 

@@ -47,14 +47,19 @@ def recommend(outcomes: Sequence[Outcome]) -> str:
     if usual.calls < ENOUGH * BATCHES:
         what = "variants" if varied else "strategies"
         return f"Too few requests to tell {what} apart: simulate at least {ENOUGH * BATCHES:,}, or keep {called}."
+    return _advice(usual, others, called)
+
+
+def _advice(usual: Outcome, others: Sequence[Outcome], called: str) -> str:
     better = [each for each in others if _fewer_errors(each, usual) or _quicker(each, usual)]
     if better:
         best = _best(better)
         return f"Choose {_name(best)}: {_against(best, usual)} {_link(usual)} {called}."
     worse = [each for each in others if _fewer_errors(usual, each) or _quicker(usual, each)]
     alike = [each for each in others if each not in worse]
-    if varied and (cheaper := [each for each in alike if _cheaper(each, usual)]):
-        best = min(cheaper, key=lambda each: (each.crossed or 0.0, each.connections))
+    cheaper = [each for each in alike if usual.variant and _cheaper(each, usual)]
+    if cheaper:
+        best = min(cheaper, key=lambda each: (each.crossed or 0.0, each.connections or 0.0))
         return (
             f"Choose {_name(best)}: no difference in errors and p99 that is sure, and {_costs(best, usual)} {called}."
         )
@@ -103,7 +108,7 @@ def _cheaper(one: Outcome, other: Outcome) -> bool:
     """Whether it plainly takes fewer connections, or fewer tries to other zones, and calls do not seem to suffer."""
     if _plain(one, other) and (one.p99 > other.p99 or one.error_rate > other.error_rate):
         return False
-    return one.connections < other.connections / 2.0 or _stays(one, other)
+    return (one.connections or 0.0) < (other.connections or 0.0) / 2.0 or _stays(one, other)
 
 
 def _stays(one: Outcome, other: Outcome) -> bool:
@@ -115,7 +120,7 @@ def _costs(one: Outcome, other: Outcome) -> str:
         return (
             f"{percent(one.crossed or 0.0)} of the tries go to other zones, against {percent(other.crossed or 0.0)} for"
         )
-    return f"a caller has {one.connections:.3g} connections, against {other.connections:.3g} for"
+    return f"a caller has {one.connections or 0.0:.3g} connections, against {other.connections or 0.0:.3g} for"
 
 
 def _plain(one: Outcome, other: Outcome) -> bool:
