@@ -44,9 +44,9 @@ def _heads(scenario: Scenario, seed: int) -> tuple[str, str]:
     zones = f" in zones {', '.join(dict.fromkeys(scenario.replica.zones))}" if scenario.replica.zones else ""
     about = f"{scenario.name}: {scenario.about}" if scenario.about else scenario.name
     return about, (
-        f"{scenario.callers:,} callers, {scenario.replicas:,} replicas of {workers}{zones}, {scenario.requests:,} requests "
-        f"at {load} ({scenario.duration:.3g} s), {scenario.service_time.kind} service time of "
-        f"{ms(scenario.service_time.mean)}, seed {seed}"
+        f"{scenario.callers:,} callers, {scenario.replicas:,} replicas of {workers}{zones}, "
+        f"{scenario.requests:,} requests at {load} ({scenario.duration:.3g} s), {scenario.service_time.kind} service "
+        f"time of {ms(scenario.service_time.mean)}, seed {seed}"
     )
 
 
