@@ -120,16 +120,19 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _describe_simulate(simulate: argparse.ArgumentParser) -> None:
     simulate.description = (
-        "Compare strategies in a scenario: callers, replicas and what goes wrong with them are simulated on virtual "
-        "time, while every choice, retry, ejection and trial is the engine's own. Prints a table and one sentence that "
-        "recommends a strategy."
+        "Compare strategies, or variants of the settings, in a scenario: callers, replicas and what goes wrong with "
+        "them are simulated on virtual time, while every choice, retry, hedge, ejection and trial is the engine's own. "
+        "Prints a table and one sentence that recommends one."
     )
     simulate.epilog = "Exit status: 0 when it was simulated, 1 when the scenario is wrong or the plot cannot be made."
     simulate.add_argument("scenario", nargs="?", default="steady", metavar="SCENARIO",
                         help="the name of a ready one, or a TOML file with one's own (default: steady)")  # fmt: skip
     simulate.add_argument("--list", action="store_true", help="the ready scenarios")
     simulate.add_argument(
-        "--strategies", type=_names, metavar="A,B,…", help="or all; default: those worth a look in it"
+        "--strategies",
+        type=_names,
+        metavar="A,B,…",
+        help="or all; default: those worth a look in it; not where the scenario has variants to compare",
     )
     simulate.add_argument("--seed", type=int, default=1, help="of all that is left to chance (default: 1)")
     for name in ("requests", "callers", "replicas"):

@@ -1,4 +1,4 @@
-"""Which strategy should I choose? A simulation on virtual time that drives the engine itself, not a model of it.
+"""Which strategy and which settings? A simulation on virtual time that drives the engine itself, not a model of it.
 
     from balancemw.simulate import Scenario, compare, simulate
 
@@ -6,15 +6,16 @@
     print(simulate(scenario, "least_requests").p99)
     print(compare(scenario).recommendation)
 
-Every caller has a pool of its own, with the engine's strategies, retries, budget, ejection, trials and slow start;
-replicas, their queues and what goes wrong with them are simulated.
+Every caller has a pool of its own, with the engine's strategies, retries, hedges, budgets, ejection, trials, zones and
+slow start; replicas, their queues, the network and what goes wrong are simulated.
 """
 
 from balancemw.simulate.comparison import Comparison, compare, default_strategies, simulate
 from balancemw.simulate.faults import Antagonists, Fault
 from balancemw.simulate.outcome import Outcome
 from balancemw.simulate.ready import READY, ready
-from balancemw.simulate.scenario import Replica, Scenario
+from balancemw.simulate.scenario import Scenario
+from balancemw.simulate.site import Network, Replica
 from balancemw.simulate.times import ServiceTime
 from balancemw.simulate.verdict import recommend
 
@@ -23,6 +24,7 @@ __all__ = [
     "Antagonists",
     "Comparison",
     "Fault",
+    "Network",
     "Outcome",
     "Replica",
     "Scenario",

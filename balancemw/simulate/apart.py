@@ -11,7 +11,7 @@ def main() -> None:
     """Carry out the order."""
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a strategy of one's own prints must not get into the outcome
-    scenario, strategy, seed = pickle.load(sys.stdin.buffer)
-    outcome = follow(scenario, strategy, seed)
+    scenario, strategy, seed, variant = pickle.load(sys.stdin.buffer)
+    outcome = follow(scenario, strategy, seed, variant)
     out.write(pickle.dumps(outcome))
     out.close()

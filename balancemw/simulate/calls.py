@@ -5,8 +5,9 @@ choice, the counting, the verdict, the retry, its wait and its budget are the en
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
+from typing import Protocol
 
 from balancemw.call import Call
 from balancemw.context import BOUND, Bound
@@ -17,7 +18,9 @@ from balancemw.opening import pauses, shortened
 from balancemw.pool import Pool
 from balancemw.service import Service, Wishes
 from balancemw.settings import ServiceSettings
-from balancemw.simulate.replica import Answer, Replica
+from balancemw.simulate.message import Answer, Reporter
+from balancemw.simulate.message import Flight as Sent
+from balancemw.simulate.replica import Replica
 from balancemw.simulate.world import World
 from balancemw.tries import Terms, Try, first_try
 
@@ -46,42 +49,73 @@ class Counted(Events):
         self.pending.clear()
 
 
+class Door(Protocol):
+    """Where a caller hands in what is for a replica: the replica itself, or the way to it."""
+
+    def take(self, flight: Sent, attempt: Try) -> None:
+        """A request is sent."""
+        ...
+
+
 class Office:
     """What all calls of a simulation share.
 
     Args:
         world: the time.
-        replicas: by the url of their node.
+        replicas: all of them.
         ended: told of every call that is over.
         timeout: seconds that the callers' own callers wait, or None.
 
     Attributes:
-        tries: sent in all.
-        bad: of those, how many went to replicas that were faulty then.
-        of_bad: how many were sent while any replica was.
-        faulty: how many replicas are, now.
+        crossed: tries that went to another zone.
     """
 
-    __slots__ = ("bad", "ended", "faulty", "of_bad", "replicas", "timeout", "tries", "world")
+    __slots__ = ("crossed", "ended", "replicas", "timeout", "world")
 
-    def __init__(self, world: World, replicas: Mapping[str, Replica], ended: Ended, timeout: float | None) -> None:
+    def __init__(self, world: World, replicas: Sequence[Replica], ended: Ended, timeout: float | None) -> None:
         self.world = world
         self.replicas = replicas
         self.ended = ended
         self.timeout = timeout
-        self.tries = self.bad = self.of_bad = self.faulty = 0
+        self.crossed = 0
+
+    @property
+    def tries(self) -> int:
+        """How many have come to any replica."""
+        return sum(replica.tries for replica in self.replicas)
 
 
-def callers(
-    count: int, settings: ServiceSettings, *, idempotent: bool, world: World, rng: Random, events: Events
-) -> list[Terms]:
-    """So many callers: each has a pool of its own, and is known by the terms on which it calls."""
-    terms: list[Terms] = []
-    for _ in range(count):
+class Caller:
+    """A process that calls, with a pool of its own.
+
+    Args:
+        settings: of the service, for this caller.
+        idempotent: whether its calls may be sent twice.
+        doors: of the replicas, by the url of their node.
+        world: the time.
+        rng: for all its choices.
+        events: where its news goes.
+
+    Attributes:
+        terms: on which it calls.
+        doors: the same.
+    """
+
+    __slots__ = ("doors", "terms")
+
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        *,
+        idempotent: bool,
+        doors: Mapping[str, Door],
+        world: World,
+        rng: Random,
+        events: Events,
+    ) -> None:
         pool = Pool("simulated", settings, rng=rng, events=events, housekeeping=_nothing)
-        service = Service(pool, clock=world.clock, rng=rng)
-        terms.append(service.terms(Wishes(idempotent)))
-    return terms
+        self.terms = Service(pool, clock=world.clock, rng=rng).terms(Wishes(idempotent))
+        self.doors = doors
 
 
 def _nothing() -> None:
@@ -93,7 +127,7 @@ class Flight:
 
     Args:
         office: what it shares with the others.
-        terms: the caller's.
+        caller: who makes it.
         key: of the call, or None.
         work: seconds that it takes at a speed of 1.
         number: which one it is.
@@ -102,11 +136,12 @@ class Flight:
         attempt: the try under way, or None.
     """
 
-    __slots__ = ("_call", "_key", "_office", "_terms", "attempt", "number", "work")
+    __slots__ = ("_call", "_doors", "_key", "_office", "_terms", "attempt", "number", "work")
 
-    def __init__(self, office: Office, terms: Terms, key: str | None, work: float, number: int) -> None:
+    def __init__(self, office: Office, caller: Caller, key: str | None, work: float, number: int) -> None:
         self._office = office
-        self._terms = terms
+        self._terms: Terms = caller.terms
+        self._doors = caller.doors
         self._key = key
         self._call: Call | None = None
         self.work = work
@@ -156,33 +191,28 @@ class Flight:
             self._send(attempt)
 
     def _send(self, attempt: Try) -> None:
-        office = self._office
         self.attempt = attempt
-        replica = office.replicas[attempt.node.url]
-        office.tries += 1
-        if office.faulty:
-            office.of_bad += 1
-            office.bad += bool(replica.faults)
-        replica.take(self, attempt)
+        self._doors[attempt.node.url].take(self, attempt)
 
-    def end(self, answer: Answer | None, error: Exception | None, replica: Replica) -> None:
+    def end(self, answer: Answer | None, error: Exception | None, reporter: Reporter) -> None:
         """The try under way is over."""
         attempt = self.attempt
-        if attempt is None:
-            return
-        self.attempt = None
-        pool, now = self._terms.pool, self._office.world.now
-        good = answer is not None and answer.status < 400
-        if answer is not None and pool.wants_reports:
-            pool.hear(attempt.peer, replica.report(), now)
-        if not good:
+        if attempt is not None:
+            self.attempt = None
+            if answer is not None and self._terms.pool.wants_reports:
+                self._terms.pool.hear(attempt.peer, reporter.report(), self._office.world.now)
+            self._settle(attempt, answer, error)
+
+    def _settle(self, attempt: Try, answer: Answer | None, error: Exception | None) -> None:
+        """What comes of the call is what came of this try."""
+        if answer is None or answer.status >= 400:
             self._fail(attempt, answer, error)
-        elif self._call is None:
-            pool.succeed(attempt.peer, attempt.started, now)
-            self._office.ended(self, "")
+            return
+        if self._call is None:
+            self._terms.pool.succeed(attempt.peer, attempt.started, self._office.world.now)
         else:
             self._call.succeed(attempt)
-            self._office.ended(self, "")
+        self._office.ended(self, "")
 
     def _fail(self, attempt: Try, answer: Answer | None, error: Exception | None) -> None:
         call = self._call = self._call or Call(self._terms, self._key, attempt)

@@ -1,4 +1,4 @@
-"""Several strategies in one scenario, each simulated in a process of its own."""
+"""Several strategies, or variants of settings, in one scenario, each simulated in a process of its own."""
 
 import os
 import pickle
@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from threading import Event
 
+from balancemw.errors import SettingsError
 from balancemw.simulate.course import follow
 from balancemw.simulate.outcome import Outcome
 from balancemw.simulate.scenario import Scenario
@@ -27,18 +28,22 @@ main()
 Strategy = str | Mapping[str, object]
 """As in the settings: a name, ``"package.module:Class"``, or a mapping with a name and options."""
 
+Choice = tuple[Strategy | None, str | None]
+"""A strategy, or a variant of the service's settings."""
+
+_LONG = 30.0  # seconds of a run, of which `load_weighted` spends the first ten on finding out
 _AT_ONCE = 2
 _MOST_PAIRS = 1_000_000  # of callers and replicas, at up to a kilobyte each, that are simulated at once: within 1 GiB
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What came of a scenario under several strategies.
+    """What came of a scenario under several strategies, or variants of the service's settings.
 
     Attributes:
         scenario: the scenario.
         seed: of all chance.
-        outcomes: one per strategy, in the order they were asked for.
+        outcomes: one per strategy, in the order they were asked for, or per variant, in the scenario's order.
     """
 
     scenario: Scenario
@@ -47,7 +52,7 @@ class Comparison:
 
     @property
     def recommendation(self) -> str:
-        """Which strategy to choose, and why: one sentence."""
+        """Which strategy or variant to choose, and why: one sentence."""
         return recommend(self.outcomes)
 
     def as_dict(self) -> dict[str, object]:
@@ -65,44 +70,50 @@ class Comparison:
 
 
 def default_strategies(scenario: Scenario) -> tuple[str, ...]:
-    """Those worth a look: by key only where there are keys, in turn by weight where there are weights."""
+    """Those worth a look: by key only where there are keys, in turn by weight where there are weights, and by weights
+    that are found out where there are none and the run is long enough for that."""
     in_turn = "weighted_round_robin" if scenario.replica.weighted else "round_robin"
-    return (in_turn, "least_requests", DEFAULT, "prequal", *(("consistent_hash",) if scenario.keys else ()))
+    by_key = ("consistent_hash",) if scenario.keys else ()
+    unknown = len(set(scenario.speeds)) > 1 and not scenario.replica.weighted
+    by_load = ("load_weighted",) if unknown and scenario.duration >= _LONG else ()
+    return (in_turn, "least_requests", DEFAULT, "prequal", *by_load, *by_key)
 
 
-def simulate(scenario: Scenario, strategy: Strategy | None = None, *, seed: int = 1) -> Outcome:
+def simulate(
+    scenario: Scenario, strategy: Strategy | None = None, *, variant: str | None = None, seed: int = 1
+) -> Outcome:
     """Simulate `scenario` under one strategy, here and now. The same arguments give the same outcome.
 
     Args:
         scenario: what is simulated.
-        strategy: which; None: the scenario's own.
+        strategy: which; None: the variant's or the scenario's own.
+        variant: which of the scenario's; None: the service as it is.
         seed: of all chance.
 
     Raises:
-        SettingsError: the strategy or the settings of the service are wrong.
+        SettingsError: the strategy or the settings of the service are wrong, or there is no such variant.
     """
-    return follow(scenario, strategy, seed)
+    return follow(scenario, strategy, seed, variant)
 
 
 def compare(
     scenario: Scenario, strategies: Sequence[Strategy] | None = None, *, seed: int = 1, at_once: int = _AT_ONCE
 ) -> Comparison:
-    """Simulate `scenario` under each of `strategies`, with the same calls and the same work for all.
+    """Simulate `scenario` under each of `strategies` or of its variants, with the same calls and work for all.
 
     Args:
         scenario: what is simulated.
-        strategies: None: `default_strategies`.
+        strategies: None: its variants, or `default_strategies` where it has none.
         seed: of all chance.
         at_once: how many may be simulated at once, each in a process of its own. Very many callers of very many
             replicas are simulated one after the other in any case, for the memory they take.
 
     Raises:
-        SettingsError: a strategy or the settings of the service are wrong.
+        SettingsError: a strategy or the settings of the service are wrong, or there are strategies and variants.
         RuntimeError: a simulation failed.
     """
-    chosen = tuple(strategies or default_strategies(scenario))
-    for strategy in chosen:
-        scenario.settings(strategy)
+    chosen = _choices(scenario, strategies)
+    _check(scenario, chosen)
     pairs = scenario.callers * scenario.replicas
     fitting = max(1, min(at_once, _MOST_PAIRS // pairs))
     apart = _Apart(scenario, seed)
@@ -113,6 +124,27 @@ def compare(
         except BaseException:
             apart.end()
             raise
+
+
+def _choices(scenario: Scenario, strategies: Sequence[Strategy] | None) -> tuple[Choice, ...]:
+    if not scenario.variants:
+        return tuple((each, None) for each in strategies or default_strategies(scenario))
+    if strategies:
+        how = "name a strategy in the service or in a variant"
+        raise SettingsError([f"variants: these are compared, and not strategies as well; {how}"])
+    return tuple((None, each) for each in scenario.variants)
+
+
+def _check(scenario: Scenario, choices: Sequence[Choice]) -> None:
+    """Tell of all that is wrong with any of them, before much is simulated."""
+    problems: dict[str, None] = {}
+    for strategy, variant in choices:
+        try:
+            scenario.settings(strategy, variant=variant)
+        except SettingsError as error:
+            problems.update(dict.fromkeys(error.problems))
+    if problems:
+        raise SettingsError(problems)
 
 
 class _Apart:
@@ -127,11 +159,12 @@ class _Apart:
         self._over = Event()
         self._running: set[subprocess.Popen[bytes]] = set()
 
-    def simulate(self, strategy: Strategy) -> Outcome:
+    def simulate(self, choice: Choice) -> Outcome:
         """As the function of that name."""
+        strategy, variant = choice
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
-        plain = strategy if isinstance(strategy, str) else dict(strategy)
-        order = pickle.dumps((self._scenario, plain, self._seed))
+        plain = dict(strategy) if isinstance(strategy, Mapping) else strategy
+        order = pickle.dumps((self._scenario, plain, self._seed, variant))
         command = [sys.executable, "-c", _PROGRAM]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
             self._running.add(process)
@@ -140,7 +173,7 @@ class _Apart:
             told, _ = process.communicate(order)
         if process.returncode != 0:
             self._over.set()  # those that run may end: theirs are not the words that are wanted
-            raise RuntimeError(f"the simulation of {strategy!r} ended with status {process.returncode}")
+            raise RuntimeError(f"the simulation of {strategy or variant!r} ended with status {process.returncode}")
         outcome: Outcome = pickle.loads(told)
         return outcome
 

@@ -4,12 +4,18 @@ import gc
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from math import log
 from random import Random
 
-from balancemw.simulate.calls import Counted, Flight, Office, callers
+from balancemw.pool import Pool
+from balancemw.settings import ServiceSettings
+from balancemw.simulate.calls import Caller, Counted, Door, Flight, Office
 from balancemw.simulate.faults import Antagonists, Fault
+from balancemw.simulate.keys import keys
+from balancemw.simulate.network import Way
 from balancemw.simulate.outcome import Outcome, Record
+from balancemw.simulate.racing import Hedged
 from balancemw.simulate.replica import Replica
 from balancemw.simulate.scenario import Scenario
 from balancemw.simulate.world import World
@@ -17,10 +23,12 @@ from balancemw.simulate.world import World
 _MANY = 200_000  # pairs of a caller and a replica
 
 
-def follow(scenario: Scenario, strategy: str | Mapping[str, object] | None, seed: int) -> Outcome:
+def follow(
+    scenario: Scenario, strategy: str | Mapping[str, object] | None, seed: int, variant: str | None = None
+) -> Outcome:
     """Simulate a scenario, see `Course`."""
     with _without_collector():
-        return Course(scenario, strategy, seed).run()
+        return Course(scenario, strategy, seed, variant).run()
 
 
 class Course:
@@ -31,33 +39,47 @@ class Course:
         scenario: what is simulated.
         strategy: as in the settings; None: as the scenario says.
         seed: of all that is left to chance.
+        variant: of the service's settings; None: none.
+
+    Attributes:
+        scenario, variant: the same.
+        strategy: its name.
+        world: its time.
+        replicas: in the order of their numbers.
+        callers: who calls, until it is over.
+        open: calls under way.
 
     Raises:
         SettingsError: the service's settings are wrong.
     """
 
-    def __init__(self, scenario: Scenario, strategy: str | Mapping[str, object] | None, seed: int) -> None:
-        settings = scenario.settings(strategy)
+    def __init__(
+        self,
+        scenario: Scenario,
+        strategy: str | Mapping[str, object] | None,
+        seed: int,
+        variant: str | None = None,
+    ) -> None:
+        settings = {
+            zone: scenario.settings(strategy, variant=variant, zone=zone) for zone in dict.fromkeys(scenario.zones)
+        }
         self.scenario = scenario
-        self.strategy = settings.strategy.name
+        self.variant = variant
+        self.strategy = next(iter(settings.values())).strategy.name
         self.world = World()
         self.events = Counted()
         self.replicas = [Replica(self.world, i, scenario.replica, speed) for i, speed in enumerate(scenario.speeds)]
         self.record = Record()
-        by_url = {node.url: replica for node, replica in zip(settings.nodes, self.replicas, strict=True)}
-        self.office = Office(self.world, by_url, self._ended, scenario.timeout)
-        self._callers = callers(
-            scenario.callers,
-            settings,
-            idempotent=scenario.idempotent,
-            world=self.world,
-            rng=Random(f"choices {seed}"),
-            events=self.events,
-        )
-        if self._callers[0].pool.wants_reports:
+        self.office = Office(self.world, self.replicas, self._ended, scenario.timeout)
+        self.callers = self._employ(settings, Random(f"choices {seed}"))
+        terms = self.callers[0].terms
+        self._flight = Hedged if terms.hedged else Flight
+        if terms.pool.wants_reports:
             for replica in self.replicas:
                 replica.measure()
-        self._open = 0
+        self.open = 0
+        self._faulty = 0  # replicas with which something is wrong now
+        self._of_bad = 0  # tries while there were any; less those before, as long as there are
         self._arrivals = Random(f"arrivals {seed}")
         self._work = scenario.service_time.sampler(Random(f"work {seed}"))
         self._neighbours = Random(f"neighbours {seed}")
@@ -66,33 +88,77 @@ class Course:
         if scenario.antagonists is not None:
             self._settle(scenario.antagonists)
 
+    def _employ(self, settings: Mapping[str, ServiceSettings], rng: Random) -> list[Caller]:
+        """The callers, with the settings of the zone that each is in."""
+        zones = self.scenario.zones
+        doors = {zone: self._doors(each, zone) for zone, each in settings.items()}
+        return [
+            Caller(
+                settings[zone],
+                idempotent=self.scenario.idempotent,
+                doors=doors[zone],
+                world=self.world,
+                rng=rng,
+                events=self.events,
+            )
+            for zone in (zones[number % len(zones)] for number in range(self.scenario.callers))
+        ]
+
+    def _doors(self, settings: ServiceSettings, zone: str) -> dict[str, Door]:
+        """Where callers of a zone hand in what is for the replicas."""
+        network, pairs = self.scenario.network, zip(settings.nodes, self.replicas, strict=True)
+        if not zone and network is None:
+            return {node.url: replica for node, replica in pairs}
+        return {node.url: Way(self.office, replica, node.zone != zone, network) for node, replica in pairs}
+
+    @property
+    def pools(self) -> list[Pool]:
+        """Those of the callers."""
+        return [caller.terms.pool for caller in self.callers]
+
     def run(self) -> Outcome:
         """Let it happen."""
         began = time.perf_counter()
         self._call()
-        while self._open and self.world.plans:
+        while self.open and self.world.plans:
             self.world.run(self.world.plans[0][0])
-        self._callers.clear()
+        connections = None if self.variant is None else self._connections()  # there may be a million pairs
+        self.callers.clear()
         if self.scenario.callers * self.scenario.replicas >= _MANY:
             gc.collect()  # what follows takes memory as well
-        return self.record.outcome(self.strategy, self.office, self.events.counts, time.perf_counter() - began)
+        outcome = self.record.outcome(self.strategy, self.office, self.events.counts, time.perf_counter() - began)
+        crossed = self.office.crossed / max(1, outcome.tries) if self.scenario.replica.zones else None
+        of_bad = self._of_bad + (outcome.tries if self._faulty else 0)
+        return replace(
+            outcome,
+            variant=self.variant or "",
+            bad_share=sum(each.bad for each in self.replicas) / of_bad if of_bad else None,
+            crossed=crossed,
+            connections=connections,
+        )
+
+    def _connections(self) -> float:
+        """Replicas that a caller has had an answer from, on average."""
+        peers = (peer for pool in self.pools for peer in pool.roster.peers.values())
+        return sum(peer.spent > 0.0 for peer in peers) / len(self.callers)
 
     def _call(self) -> None:
         """Make all calls, each at its time."""
         world, office, record, work = self.world, self.office, self.record, self._work
-        random, terms = self._arrivals.random, self._callers
-        count, keys, rate = len(terms), self.scenario.keys, self.scenario.calls_per_second
+        random, callers, flight = self._arrivals.random, self.callers, self._flight
+        count, rate = len(callers), self.scenario.calls_per_second
+        key_of = keys(self.scenario.keys, self.scenario.key_skew)
         when = 0.0
         for _ in range(self.scenario.requests):
             when -= log(1.0 - random()) / rate
             world.run(when)
             world.now = when
-            self._open += 1
-            key = f"key-{int(random() * keys)}" if keys else None
-            Flight(office, terms[int(random() * count)], key, work(), record.begin(when)).start()
+            self.open += 1
+            key = None if key_of is None else key_of(random())
+            flight(office, callers[int(random() * count)], key, work(), record.begin(when)).start()
 
     def _ended(self, flight: Flight, fault: str) -> None:
-        self._open -= 1
+        self.open -= 1
         self.record.end(flight.number, self.world.now, fault)
 
     # -- what goes wrong
@@ -103,12 +169,16 @@ class Course:
             self.world.at(end, self._mend, self.replicas[number], fault)
 
     def _break(self, replica: Replica, fault: Fault) -> None:
-        self.office.faulty += not replica.faults
+        if not self._faulty:
+            self._of_bad -= self.office.tries
+        self._faulty += not replica.faults
         replica.begin(fault)
 
     def _mend(self, replica: Replica, fault: Fault) -> None:
         replica.cease(fault)
-        self.office.faulty -= not replica.faults
+        self._faulty -= not replica.faults
+        if not self._faulty:
+            self._of_bad += self.office.tries
 
     def _settle(self, antagonists: Antagonists) -> None:
         count = max(1, round(antagonists.share * len(self.replicas)))

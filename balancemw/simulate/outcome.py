@@ -21,7 +21,8 @@ Part = tuple[float, int, int, float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One strategy in one scenario. Times are seconds; that of a call is from its beginning to its answer or error.
+    """One strategy, or one variant of the service's settings, in one scenario. Times are seconds; that of a call is
+    from its beginning to its answer or error.
 
     Attributes:
         strategy: its name.
@@ -39,6 +40,9 @@ class Outcome:
         batches: (errors, p99) of each twentieth of the calls, in the order in which they began.
         tail: (time, share of the calls that took longer).
         course: one sixtieth of the time after the other, without those in which no call began.
+        variant: of the service's settings; "": none.
+        crossed: share of the tries that went to another zone than their caller's; None: there are no zones.
+        connections: replicas that a caller had answers from, on average; None: no variants are compared.
     """
 
     strategy: str
@@ -53,7 +57,6 @@ class Outcome:
     longest: float
     mean: float
     imbalance: float
-    bad_share: float | None
     longest_queue: int
     events: Mapping[str, int] = field(hash=False)
     duration: float
@@ -61,6 +64,15 @@ class Outcome:
     batches: tuple[tuple[int, float], ...]
     tail: tuple[tuple[float, float], ...]
     course: tuple[Part, ...]
+    variant: str = ""
+    bad_share: float | None = None
+    crossed: float | None = None
+    connections: float | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called beside others of its scenario."""
+        return self.variant or self.strategy
 
     @property
     def error_rate(self) -> float:
@@ -111,7 +123,7 @@ class Record:
             seconds: that the simulation took.
         """
         took = sorted(self._took)
-        count, replicas = len(took), office.replicas.values()
+        count, replicas = len(took), office.replicas
         fair = sum(replica.tries for replica in replicas) / sum(replica.speed for replica in replicas)
         batches = [self._part(count * i // BATCHES, count * (i + 1) // BATCHES) for i in range(BATCHES)]
         return Outcome(
@@ -127,7 +139,6 @@ class Record:
             longest=took[-1],
             mean=sum(took) / count,
             imbalance=max(replica.tries / replica.speed for replica in replicas) / fair if fair else 1.0,
-            bad_share=office.bad / office.of_bad if office.of_bad else None,
             longest_queue=max(replica.longest for replica in replicas),
             events=dict(events),
             duration=office.world.now,

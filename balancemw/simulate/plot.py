@@ -69,7 +69,7 @@ def _tail(axes: Any, outcomes: Sequence[Outcome]) -> None:
     for index, outcome in enumerate(outcomes):
         times = [seconds * 1000.0 for seconds, _ in outcome.tail]
         above = [share for _, share in outcome.tail]
-        axes.plot(times, above, label=outcome.strategy, color=_color(index), marker=_marker(index), markevery=10, ms=4)
+        axes.plot(times, above, label=outcome.name, color=_color(index), marker=_marker(index), markevery=10, ms=4)
     axes.set(xscale="log", yscale="log", xlabel="time of a call, ms", ylabel="share of the calls that take longer")
     axes.set_title("how long calls take", fontsize=10)
     for share, name in ((0.5, "p50"), (0.01, "p99"), (0.001, "p99.9")):

@@ -4,10 +4,13 @@ from types import MappingProxyType
 
 from balancemw.errors import SettingsError, did_you_mean
 from balancemw.simulate.faults import Antagonists, Fault
-from balancemw.simulate.scenario import Replica, Scenario
+from balancemw.simulate.scenario import Scenario
+from balancemw.simulate.site import Network, Replica
 from balancemw.simulate.times import ServiceTime
 
 _SHORT = ServiceTime(kind="lognormal", mean=0.010, sigma=0.7)
+_ZONES = ("a", "b", "c")
+_ZONE_FIRST = MappingProxyType({"all zones alike": {}, "own zone first": {"zone": True}})
 
 _ALL = (
     Scenario(name="steady", about="nothing is wrong: ten callers, ten equal replicas, 60 % load", service_time=_SHORT),
@@ -98,6 +101,86 @@ _ALL = (
         utilization=0.7,
         service_time=ServiceTime(kind="lognormal", mean=0.050, sigma=0.7),
         antagonists=Antagonists(share=0.3),
+    ),
+    Scenario(
+        name="uneven-fleet",
+        about="machines of speeds 1, 2 and 4, and a hundred callers with so few calls each that they hardly see it",
+        callers=100,
+        replicas=30,
+        requests=60_000,
+        utilization=0.35,
+        service_time=ServiceTime(kind="lognormal", mean=0.200, sigma=0.7),
+        replica=Replica(workers=2, speeds=(1.0, 2.0, 4.0)),
+    ),
+    Scenario(
+        name="hedging",
+        about="every replica pauses now and then, for a twentieth of a second: ten times as long takes what meets it",
+        utilization=0.4,
+        service_time=_SHORT,
+        antagonists=Antagonists(share=1.0, slowdown=10.0, busy=0.05, calm=1.0),
+        variants=MappingProxyType({"without hedging": {}, "with hedging": {"hedge": {"delay": "p95"}}}),
+    ),
+    Scenario(
+        name="zones",
+        about="quick replicas in three zones, and a network that takes longer between them",
+        callers=12,
+        replicas=12,
+        requests=60_000,
+        utilization=0.5,
+        service_time=ServiceTime(kind="lognormal", mean=0.001, sigma=0.7),
+        replica=Replica(zones=_ZONES),
+        network=Network(delay=0.0005, across=0.002),
+        variants=_ZONE_FIRST,
+    ),
+    Scenario(
+        name="zone-overload",
+        about="for half of the run the replicas of one zone of three are too slow to carry the calls of its callers",
+        callers=6,
+        replicas=9,
+        requests=60_000,
+        utilization=0.5,
+        service_time=ServiceTime(kind="lognormal", mean=0.020, sigma=0.7),
+        replica=Replica(workers=2, zones=_ZONES),
+        network=Network(delay=0.0005, across=0.002),
+        faults=(Fault("slow", (0, 3, 6), factor=2.5),),
+        variants=_ZONE_FIRST,
+    ),
+    Scenario(
+        name="hot-keys",
+        about="calls by key, of which some are much hotter than others (Zipf): too hot for the replica that has them",
+        callers=2,
+        utilization=0.5,
+        keys=1_000,
+        key_skew=1.0,
+        service_time=_SHORT,
+        variants=MappingProxyType(
+            {
+                "unbounded": {"strategy": "consistent_hash"},
+                "bounded load": {"strategy": {"name": "consistent_hash", "balance_factor": 1.25}},
+            }
+        ),
+    ),
+    Scenario(
+        name="subset",
+        about="200 callers of 100 replicas, which need not all have connections to each other",
+        callers=200,
+        replicas=100,
+        requests=100_000,
+        service_time=ServiceTime(kind="lognormal", mean=0.050, sigma=0.7),
+        variants=MappingProxyType({"all replicas": {}, "subset of 10": {"subset": 10}}),
+    ),
+    Scenario(
+        name="returning-pool",
+        about="all replicas are down for two seconds, and back as cold as they are: three times as slow for five more",
+        callers=2,
+        replicas=4,
+        requests=20_000,
+        service_time=ServiceTime(kind="lognormal", mean=0.050, sigma=0.7),
+        faults=(Fault("kill", "all", "38%", "40%"), Fault("slow", "all", "40%", "45%", factor=3.0)),
+        service=MappingProxyType({"attempt_timeout": 1.0}),
+        variants=MappingProxyType(
+            {"all calls at once": {"slow_start": {"window": 0.0}}, "as many as it carries": {"slow_start": {}}}
+        ),
     ),
 )
 

@@ -3,53 +3,16 @@
 from collections import deque
 from heapq import heapify, heappop, heappush
 from math import inf
-from typing import Protocol
 
 from balancemw.meter import Arrival, Meter, cores
 from balancemw.orca import LoadReport
 from balancemw.simulate.faults import Fault
+from balancemw.simulate.message import OK, Answer, Attempt, Flight, Waiting
 from balancemw.simulate.reports import compact
-from balancemw.simulate.scenario import Replica as Kind
+from balancemw.simulate.site import Replica as Kind
 from balancemw.simulate.world import World
-from balancemw.tries import Try
 
 _SPARE = 8  # notes of who waits that are not worth sorting out
-
-
-class Answer:
-    """A response, as far as callers look at it.
-
-    Attributes:
-        status: of HTTP.
-        headers: by lower-case name.
-    """
-
-    __slots__ = ("headers", "status")
-
-    def __init__(self, status: int, headers: dict[str, str] | None = None) -> None:
-        self.status = status
-        self.headers = headers or {}
-
-
-OK = Answer(200)
-
-
-class Flight(Protocol):
-    """A call, as replicas see it.
-
-    Attributes:
-        attempt: the try that is under way. Another one was given up by its caller, and nobody waits for its answer.
-        work: seconds that it takes at a speed of 1.
-    """
-
-    attempt: Try | None
-    work: float
-
-    def end(self, answer: Answer | None, error: Exception | None, replica: "Replica") -> None:
-        """The try under way was answered, or ended by an error."""
-
-
-Waiting = tuple[Flight, Try]
 
 
 class Replica:
@@ -61,6 +24,7 @@ class Replica:
         burden: how many times as long everything takes because of its neighbours.
         faults: what is wrong with it now.
         tries: that came to it.
+        bad: of those, how many came while something was wrong with it.
         longest: the longest its queue ever was.
     """
 
@@ -76,6 +40,7 @@ class Replica:
         "_waiting",
         "_worked",
         "_world",
+        "bad",
         "burden",
         "faults",
         "longest",
@@ -92,23 +57,25 @@ class Replica:
         self.speed = self.pace = speed
         self.burden = 1.0
         self.faults: list[Fault] = []
-        self.tries = self.longest = 0
+        self.tries = self.bad = self.longest = 0
         self._busy = 0
         self._queue: deque[Waiting] = deque()
         self._held: list[Waiting] = []  # accepted while it hangs
-        self._waiting: list[tuple[float, int, Flight, Try]] = []  # a heap of those who wait, by when they give up
+        self._waiting: list[tuple[float, int, Flight, Attempt]] = []  # a heap of those who wait, by when they give up
         self._patrol_at = inf  # when the first of them will
         self._meter: Meter | None = None
-        self._arrivals: dict[Try, Arrival] = {}
+        self._arrivals: dict[Attempt, Arrival] = {}
         self._worked = self._cores = 0.0
 
     # -- a request's way
 
-    def take(self, flight: Flight, attempt: Try) -> None:
+    def take(self, flight: Flight, attempt: Attempt) -> None:
         """A request arrives."""
         self.tries += 1
-        if self.faults and self._refuses(flight, attempt):
-            return
+        if self.faults:
+            self.bad += 1
+            if self._refuses(flight, attempt):
+                return
         if self._meter is not None:
             self._arrivals[attempt] = self._meter.enter()
         if self.faults and self._suffers(flight, attempt):
@@ -125,13 +92,13 @@ class Replica:
         else:
             self._world.at(self._world.now, self._reply, (flight, attempt), Answer(503))
 
-    def _work(self, flight: Flight, attempt: Try) -> None:
+    def _work(self, flight: Flight, attempt: Attempt) -> None:
         takes = flight.work / self.pace
         self._worked += takes
         self._bound(flight, attempt, takes)
         self._world.at(self._world.now + takes, self._finish, flight, attempt)
 
-    def _finish(self, flight: Flight, attempt: Try) -> None:
+    def _finish(self, flight: Flight, attempt: Attempt) -> None:
         if self.faults and self.hangs:
             self._busy -= 1
             self._hold(flight, attempt)
@@ -142,7 +109,7 @@ class Replica:
             self._busy -= 1
         self._answer(flight, attempt, OK)
 
-    def _answer(self, flight: Flight, attempt: Try, answer: Answer) -> None:
+    def _answer(self, flight: Flight, attempt: Attempt, answer: Answer) -> None:
         arrival = self._arrivals.pop(attempt, None)
         if arrival is not None and self._meter is not None:
             self._meter.answered(arrival, answer.status >= 500)
@@ -154,20 +121,20 @@ class Replica:
     def _reply(self, waiting: Waiting, answer: Answer) -> None:
         self._answer(*waiting, answer)
 
-    def _refuse(self, flight: Flight, attempt: Try) -> None:
+    def _refuse(self, flight: Flight, attempt: Attempt) -> None:
         if flight.attempt is attempt:
             flight.end(None, ConnectionRefusedError("the replica is down"), self)
 
     # -- callers that give up
 
-    def _give_up(self, flight: Flight, attempt: Try) -> None:
+    def _give_up(self, flight: Flight, attempt: Attempt) -> None:
         if flight.attempt is attempt:
             flight.end(None, TimeoutError("no answer within the attempt's time"), self)
 
-    def _watch(self, flight: Flight, attempt: Try) -> None:
+    def _watch(self, flight: Flight, attempt: Attempt) -> None:
         """Somebody waits, and will not for ever. One plan for all of them, since most are served long before."""
         until, waiting = attempt.until, self._waiting
-        if until == inf:
+        if until == inf or flight.attempt is not attempt:
             return
         heappush(waiting, (until, self._world.number(), flight, attempt))
         if until < self._patrol_at:
@@ -196,7 +163,7 @@ class Replica:
         """Whether what is wrong with it is that it accepts requests and does not answer."""
         return self.faults[-1].kind == "hang"
 
-    def _refuses(self, flight: Flight, attempt: Try) -> bool:
+    def _refuses(self, flight: Flight, attempt: Attempt) -> bool:
         """Whether there is nobody to take a request."""
         fault, world = self.faults[-1], self._world
         if fault.kind in ("kill", "restart"):
@@ -205,12 +172,12 @@ class Replica:
             return True
         return False
 
-    def _bound(self, flight: Flight, attempt: Try, seconds: float) -> None:
+    def _bound(self, flight: Flight, attempt: Attempt, seconds: float) -> None:
         """What comes after so many seconds may come too late."""
-        if self._world.now + seconds > attempt.until:
+        if self._world.now + seconds > attempt.until and flight.attempt is attempt:
             self._world.at(attempt.until, self._give_up, flight, attempt)
 
-    def _suffers(self, flight: Flight, attempt: Try) -> bool:
+    def _suffers(self, flight: Flight, attempt: Attempt) -> bool:
         """Whether what is wrong with it decides what becomes of a request that it has taken."""
         fault, world = self.faults[-1], self._world
         if fault.kind in ("fail", "overload"):
@@ -224,7 +191,7 @@ class Replica:
             world.at(world.now + fault.after, self._reply, (flight, attempt), answer)
         return fault.kind != "slow"
 
-    def _hold(self, flight: Flight, attempt: Try) -> None:
+    def _hold(self, flight: Flight, attempt: Attempt) -> None:
         self._held.append((flight, attempt))
         self._watch(flight, attempt)
 
@@ -276,6 +243,11 @@ class Replica:
                 flight.end(None, ConnectionResetError("the replica died"), self)
 
     # -- what it reports
+
+    @property
+    def reports(self) -> bool:
+        """Whether it does: it measures its load."""
+        return self._meter is not None
 
     def measure(self) -> None:
         """Measure the load from now on, as the middleware in front of an app does."""

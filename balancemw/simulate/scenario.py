@@ -2,53 +2,32 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import Field, PlainValidator, TypeAdapter, ValidationError
+from pydantic import PlainValidator, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from balancemw.errors import SettingsError
+from balancemw.errors import SettingsError, did_you_mean
 from balancemw.settings import ServiceSettings
-from balancemw.settings.fields import STRICT, Count, CountOrOff, Flag, Positive, Seconds, Text
-from balancemw.settings.merge import merged
+from balancemw.settings.fields import STRICT, Count, CountOrOff, Flag, Positive, Seconds, SecondsOrZero, Text
 from balancemw.settings.report import KNOWN, Report
-from balancemw.settings.source import from_file, nulled
+from balancemw.settings.source import NULLABLE, from_file, nulled
 from balancemw.settings.words import Path, a_list, shown
 from balancemw.simulate.faults import Antagonists, AntagonistsOrNone, Fault
+from balancemw.simulate.service import NOT_SIMULATED, Said, check, variant_of
+from balancemw.simulate.site import Network, NetworkOrNone, Replica, Zones
 from balancemw.simulate.times import ServiceTime
-
-_SERVICE = TypeAdapter(ServiceSettings)
-_NOT_SIMULATED = {
-    "nodes": "the replicas are simulated; say how many there are with replicas = 10",
-    "discovery": "the replicas are simulated, and known from the beginning",
-    "probe": "active checks are not simulated",
-    "hedge": "calls are not hedged there",
-    "zone": "all replicas are in the same zone",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Replica:
-    """What the replicas are like.
-
-    Attributes:
-        workers: requests that each works on at once; further ones wait in its queue.
-        queue: requests that may wait; further ones are answered 503.
-        speeds: of the machines, dealt out in turn: of ``[1, 2, 4]`` the second is twice as fast as the first.
-        weighted: whether the callers know the speeds, as weights.
-    """
-
-    workers: Count = 4
-    queue: CountOrOff = 1000
-    speeds: Annotated[tuple[Positive, ...], Field(min_length=1), a_list("numbers", "[1, 2, 4]")] = (1.0,)
-    weighted: Flag = False
 
 
 def _mapping(value: Any) -> Mapping[str, object]:
     if not isinstance(value, Mapping):
         raise ValueError(f"expected a mapping, got {shown(value)}")
-    return dict(value)
+    return {key: dict(each) if isinstance(each, Mapping) else each for key, each in value.items()}
+
+
+_WITH_ZONES = 'write replica.zones = ["a", "b"]'
+_Section = Annotated[Mapping[str, Any], PlainValidator(_mapping)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -64,12 +43,18 @@ class Scenario:
         rate: calls per second in all; instead of `utilization`.
         timeout: seconds for which those who called the caller wait, as an inbound deadline; None: for ever.
         idempotent: whether a call may be sent twice.
-        keys: how many keys there are, for ``consistent_hash``, equally frequent; 0: none.
+        keys: how many keys there are, for ``consistent_hash``; 0: none.
+        key_skew: how unequal they are: the n-th comes 1 / n**key_skew times as often as the first (Zipf); 0: equal.
         service_time: how long a request takes.
         replica: what the replicas are like.
+        caller_zones: in which the callers are, dealt out in turn; none: as the replicas.
+        network: what takes time between callers and replicas; None: nothing.
         antagonists: what else happens on their machines.
         faults: what goes wrong.
-        service: the service's settings, as below ``services.<name>``, without its nodes.
+        service: the service's settings, as below ``services.<name>``, without its nodes. With ``zone = true`` each
+            caller prefers the replicas of its own zone.
+        variants: settings by name, each merged over `service`, to be compared instead of strategies. The first is what
+            the others are held against.
     """
 
     name: Text = "own"
@@ -82,13 +67,15 @@ class Scenario:
     timeout: Seconds | None = None
     idempotent: Flag = True
     keys: CountOrOff = 0
+    key_skew: SecondsOrZero = 0.0
     service_time: ServiceTime = ServiceTime()
     replica: Replica = Replica()
+    caller_zones: Zones = ()
+    network: NetworkOrNone = None
     antagonists: AntagonistsOrNone = None
     faults: Annotated[tuple[Fault, ...], a_list("faults", '[{kind = "slow"}]', (list, tuple))] = ()
-    service: Annotated[Mapping[str, object], PlainValidator(_mapping)] = dataclasses.field(
-        default_factory=dict, hash=False
-    )
+    service: _Section = dataclasses.field(default_factory=dict, hash=False)
+    variants: _Section = dataclasses.field(default_factory=dict, hash=False)
 
     @classmethod
     def load(cls, source: "Mapping[str, object] | str | os.PathLike[str]") -> Self:
@@ -98,8 +85,10 @@ class Scenario:
             SettingsError: with every problem at once.
         """
         raw = dict(source) if isinstance(source, Mapping) else from_file(source)
-        nulled(raw, ("timeout", "rate", "antagonists"))
-        nulled(raw.get("service"), ("timeout", "attempt_timeout"))
+        nulled(raw, ("timeout", "rate", "antagonists", "network"))
+        variants = raw.get("variants")
+        for section in (raw.get("service"), *(variants.values() if isinstance(variants, Mapping) else ())):
+            nulled(section, NULLABLE)
         report = Report(known=_KNOWN)
         report.odd_keys((), raw)
         checked: Any = None
@@ -109,8 +98,7 @@ class Scenario:
             report.invalid(error, lambda path, other: _written(raw, path, other), root="")
         if raw.get("rate") is not None and "utilization" in raw:
             report.add(("rate",), "rate and utilization say the same thing: give one of them")
-        if isinstance(service := raw.get("service"), Mapping):
-            _settings(service, report)
+        check(raw.get("service"), variants, report)
         if report.lines:
             raise SettingsError(report.lines)
         return checked  # type: ignore[no-any-return]
@@ -132,26 +120,72 @@ class Scenario:
         """Seconds from the first call to the last."""
         return self.requests / self.calls_per_second
 
-    def settings(self, strategy: "str | Mapping[str, object] | None" = None) -> ServiceSettings:
+    @property
+    def zones(self) -> tuple[str, ...]:
+        """Where callers are, in turn: one zone without a name, unless there are others."""
+        return self.caller_zones or self.replica.zones or ("",)
+
+    def settings(
+        self, strategy: "str | Mapping[str, object] | None" = None, *, variant: str | None = None, zone: str = ""
+    ) -> ServiceSettings:
         """The settings of the simulated service.
 
         Args:
             strategy: instead of the one in `service`.
+            variant: which of the `variants`; None: the service as it is.
+            zone: of the caller.
 
         Raises:
             SettingsError: with every problem at once.
         """
         report = Report(known=_KNOWN)
-        service = self.service if strategy is None else {**self.service, "strategy": strategy}
-        weights = self.speeds if self.replica.weighted else (1.0,) * self.replicas
-        nodes = [{"url": f"http://replica-{i}", "weight": weight} for i, weight in enumerate(weights)]
-        for index, fault in enumerate(self.faults):
-            for key, problem in fault.problems(self.replicas, self.duration):
-                report.add(("faults", index, key), problem)
-        found = _settings(service, report, nodes)
-        if found is None:
+        for path, problem in self._problems():
+            report.add(path, problem)
+        said = self._said(variant, report)
+        if said is None:
+            raise SettingsError(report.lines)
+        if strategy is not None:
+            said = dataclasses.replace(said, own={**said.own, "strategy": strategy})
+        if said.own_zone and not self.replica.zones:
+            report.add((*said.place, "zone"), f"the replicas are in no zones; {_WITH_ZONES}")
+        found = said.settings(report, self._nodes(), zone)
+        if found is not None and found.hedge is not None and not self.idempotent:
+            report.add(
+                (*said.place, "hedge"), "calls that may not be sent twice are not hedged; write idempotent = true"
+            )
+        if found is None or report.lines:
             raise SettingsError(report.lines)
         return found
+
+    def _said(self, variant: str | None, report: Report) -> Said | None:
+        if variant is None:
+            return Said(self.service, {}, ("service",))
+        if variant in self.variants:
+            return variant_of(self.service, self.variants, variant, report)
+        report.add(("variants",), f"there is no {shown(variant)}{did_you_mean(variant, self.variants)}")
+        return None
+
+    def _nodes(self) -> list[dict[str, object]]:
+        weights = self.speeds if self.replica.weighted else (1.0,) * self.replicas
+        zones = self.replica.zones or ("",)
+        return [
+            {"url": f"http://replica-{i}", "weight": weight, "zone": zones[i % len(zones)]}
+            for i, weight in enumerate(weights)
+        ]
+
+    def _problems(self) -> Iterator[tuple[Path, str]]:
+        """What says nothing beside the rest, and why."""
+        for index, fault in enumerate(self.faults):
+            for key, problem in fault.problems(self.replicas, self.duration):
+                yield ("faults", index, key), problem
+        if self.key_skew and not self.keys:
+            yield ("key_skew",), "calls have no keys; write keys = 1000"
+        if self.replica.zones:
+            return
+        if self.caller_zones:
+            yield ("caller_zones",), f"the replicas are in no zones; {_WITH_ZONES}"
+        if self.network is not None and self.network.across != Network().across:
+            yield ("network", "across"), f"the replicas are in no zones; {_WITH_ZONES}"
 
 
 _SCENARIO = TypeAdapter(Scenario)
@@ -164,9 +198,10 @@ def _keys(cls: Any) -> tuple[str, ...]:
 _KNOWN = {
     **KNOWN,
     "": _keys(Scenario),
-    "service": tuple(key for key in KNOWN["service"] if key not in _NOT_SIMULATED),
+    "service": tuple(key for key in KNOWN["service"] if key not in NOT_SIMULATED),
     "service_time": _keys(ServiceTime),
     "replica": _keys(Replica),
+    "network": _keys(Network),
     "antagonists": _keys(Antagonists),
     "faults": _keys(Fault),
 }
@@ -178,19 +213,3 @@ def _written(raw: Mapping[Any, Any], path: Path, other: str) -> Path:
     for part in path[:-1]:
         section = section[part]
     return (*path[:-1], other) if other and path[-1] not in section else path
-
-
-def _settings(
-    service: Mapping[Any, object], report: Report, nodes: Sequence[Mapping[str, object]] = ()
-) -> ServiceSettings | None:
-    report.odd_keys(("service",), service)
-    for key, why in _NOT_SIMULATED.items():
-        if service.get(key) not in (None, ""):
-            report.add(("service", key), f"not part of a simulation: {why}")
-    own = {key: each for key, each in service.items() if isinstance(key, str) and key not in _NOT_SIMULATED}
-    try:
-        found = _SERVICE.validate_python(merged({**own, "nodes": [*nodes]}, {}))
-    except ValidationError as error:
-        report.invalid(error, lambda path, other: ("service", *_written(service, path, other)))
-        return None
-    return None if report.lines else found

@@ -1,16 +1,28 @@
 """A comparison as a table, for people: with rich where that is installed, plain otherwise."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from balancemw.simulate.comparison import Comparison
 from balancemw.simulate.outcome import Outcome
 from balancemw.simulate.scenario import Scenario
 from balancemw.simulate.verdict import ms, percent
 
-_HEADINGS = (
-    "strategy", "errors", "p50", "p99", "p99.9", "tries per call", "imbalance", "to bad nodes", "queue", "ejected",
-)  # fmt: skip
+_FIGURES: dict[str, Callable[[Outcome], str]] = {
+    "errors": lambda outcome: percent(outcome.error_rate),
+    "p50": lambda outcome: ms(outcome.p50),
+    "p99": lambda outcome: ms(outcome.p99),
+    "p99.9": lambda outcome: ms(outcome.p999),
+    "tries per call": lambda outcome: f"{outcome.amplification:.3f}",
+    "imbalance": lambda outcome: f"{outcome.imbalance:.2f}",
+    "to bad nodes": lambda outcome: "–" if outcome.bad_share is None else percent(outcome.bad_share),
+    "across zones": lambda outcome: percent(outcome.crossed or 0.0),
+    "connections": lambda outcome: f"{outcome.connections or 0.0:.3g}",
+    "queue": lambda outcome: f"{outcome.longest_queue:,}",
+    "ejected": lambda outcome: f"{outcome.events.get('ejected', 0):,}",
+}
+
+Row = tuple[str, ...]
 
 _WIDTH = 1000  # more than it takes, whatever the terminal: a number that is cut off would be a wrong one
 
@@ -22,47 +34,41 @@ def shown(comparison: Comparison, *, color: bool = False) -> str:
         comparison: what is told.
         color: whether it may be coloured.
     """
-    rows = [_row(outcome) for outcome in comparison.outcomes]
-    return "\n".join(
-        (*_heads(comparison.scenario, comparison.seed), "", _table(rows, color), "", comparison.recommendation)
-    )
+    table = _table(*_lines(comparison.outcomes), color)
+    return "\n".join((*_heads(comparison.scenario, comparison.seed), "", table, "", comparison.recommendation))
 
 
 def _heads(scenario: Scenario, seed: int) -> tuple[str, str]:
     load = f"{scenario.calls_per_second:,.0f} requests/s"
     workers = f"{scenario.replica.workers} workers each" if scenario.replica.workers > 1 else "one worker each"
+    zones = f" in zones {', '.join(dict.fromkeys(scenario.replica.zones))}" if scenario.replica.zones else ""
     about = f"{scenario.name}: {scenario.about}" if scenario.about else scenario.name
     return about, (
-        f"{scenario.callers:,} callers, {scenario.replicas:,} replicas of {workers}, {scenario.requests:,} requests at "
-        f"{load} ({scenario.duration:.3g} s), {scenario.service_time.kind} service time of "
-        f"{ms(scenario.service_time.mean)}, seed {seed}"
+        f"{scenario.callers:,} callers, {scenario.replicas:,} replicas of {workers}{zones}, "
+        f"{scenario.requests:,} requests at {load} ({scenario.duration:.3g} s), {scenario.service_time.kind} service "
+        f"time of {ms(scenario.service_time.mean)}, seed {seed}"
     )
 
 
-def _row(outcome: Outcome) -> tuple[str, ...]:
-    return (
-        outcome.strategy,
-        percent(outcome.error_rate),
-        ms(outcome.p50),
-        ms(outcome.p99),
-        ms(outcome.p999),
-        f"{outcome.amplification:.3f}",
-        f"{outcome.imbalance:.2f}",
-        "–" if outcome.bad_share is None else percent(outcome.bad_share),
-        f"{outcome.longest_queue:,}",
-        f"{outcome.events.get('ejected', 0):,}",
-    )
+def _lines(outcomes: Sequence[Outcome]) -> tuple[Row, list[Row]]:
+    """The headings and what is below them: of what only some scenarios have, what says something in this one."""
+    none = {"across zones"} if outcomes[0].crossed is None else set[str]()
+    if len({_FIGURES["connections"](each) for each in outcomes}) == 1 or not outcomes[0].variant:
+        none.add("connections")
+    figures = {heading: figure for heading, figure in _FIGURES.items() if heading not in none}
+    rows = [(each.name, *(figure(each) for figure in figures.values())) for each in outcomes]
+    return ("variant" if outcomes[0].variant else "strategy", *figures), rows
 
 
-def _table(rows: Sequence[tuple[str, ...]], color: bool) -> str:
+def _table(headings: Row, rows: Sequence[Row], color: bool) -> str:
     try:
         from rich import box
         from rich.console import Console
         from rich.table import Table
     except ImportError:
-        return _plain(rows)
+        return _plain(headings, rows)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
-    for index, heading in enumerate(_HEADINGS):
+    for index, heading in enumerate(headings):
         table.add_column(heading, justify="right" if index else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
@@ -71,10 +77,10 @@ def _table(rows: Sequence[tuple[str, ...]], color: bool) -> str:
     return written.getvalue().strip("\n")
 
 
-def _plain(rows: Sequence[tuple[str, ...]]) -> str:
-    widths = [max(len(row[column]) for row in (_HEADINGS, *rows)) for column in range(len(_HEADINGS))]
+def _plain(headings: Row, rows: Sequence[Row]) -> str:
+    widths = [max(len(row[column]) for row in (headings, *rows)) for column in range(len(headings))]
     lines = []
-    for row in (_HEADINGS, tuple("-" * width for width in widths), *rows):
+    for row in (headings, tuple("-" * width for width in widths), *rows):
         first, *rest = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
         lines.append("  ".join((row[0].ljust(len(first)), *rest)))
     return "\n".join(lines)

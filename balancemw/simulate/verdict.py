@@ -19,6 +19,9 @@ MATTERS = 0.10
 ERRORS_MATTER = 0.001
 """Share of the calls by which there must be fewer errors."""
 
+CROSSING_MATTERS = 0.1
+"""Share of the tries by which fewer must go to other zones, for a variant to be worth a change for that alone."""
+
 SURE = 3.0
 """Standard errors by which either must differ."""
 
@@ -27,29 +30,55 @@ ENOUGH = 200
 
 
 def recommend(outcomes: Sequence[Outcome]) -> str:
-    """Which strategy to choose, and why: one sentence.
+    """Which strategy, or which variant of the settings, to choose, and why: one sentence.
+
+    Of variants that differ neither in errors nor in time that one is chosen which takes fewer connections, or fewer
+    tries to other zones.
 
     Args:
-        outcomes: of the same scenario and seed, at least one.
+        outcomes: of the same scenario and seed, at least one. The first variant is held against the others.
     """
-    usual = next((each for each in outcomes if each.strategy == DEFAULT), outcomes[0])
-    called = f"the default {DEFAULT}" if usual.strategy == DEFAULT else usual.strategy
+    varied = bool(outcomes[0].variant)
+    usual = next((each for each in outcomes if each.strategy == DEFAULT and not varied), outcomes[0])
+    called = f"the default {DEFAULT}" if usual.strategy == DEFAULT and not varied else _name(usual)
     others = [each for each in outcomes if each is not usual]
     if not others:
         return f"Nothing to compare {called} with: {_figures(usual)}."
     if usual.calls < ENOUGH * BATCHES:
-        return f"Too few requests to tell strategies apart: simulate at least {ENOUGH * BATCHES:,}, or keep {called}."
+        what = "variants" if varied else "strategies"
+        return f"Too few requests to tell {what} apart: simulate at least {ENOUGH * BATCHES:,}, or keep {called}."
+    return _advice(usual, others, called)
+
+
+def _advice(usual: Outcome, others: Sequence[Outcome], called: str) -> str:
     better = [each for each in others if _fewer_errors(each, usual) or _quicker(each, usual)]
     if better:
         best = _best(better)
-        return f"Choose {best.strategy}: {_against(best, usual)} with {called}."
+        return f"Choose {_name(best)}: {_against(best, usual)} {_link(usual)} {called}."
     worse = [each for each in others if _fewer_errors(usual, each) or _quicker(usual, each)]
+    alike = [each for each in others if each not in worse]
+    cheaper = [each for each in alike if usual.variant and _cheaper(each, usual)]
+    if cheaper:
+        best = min(cheaper, key=lambda each: (each.crossed or 0.0, each.connections or 0.0))
+        return (
+            f"Choose {_name(best)}: no difference in errors and p99 that is sure, and {_costs(best, usual)} {called}."
+        )
     if not worse:
         kind = "is sure" if any(_plain(usual, each) for each in others) else "matters"
         return f"No difference that {kind}: keep {called} ({_figures(usual)})."
-    alike = [each.strategy for each in others if each not in worse]
-    beside = f", and {_listed(alike)} {'is' if len(alike) == 1 else 'are'} not surely better" if alike else ""
-    return f"Keep {called}: {_against(usual, _best(worse))} with {_best(worse).strategy}{beside}."
+    names = [_name(each) for each in alike]
+    beside = f", and {_listed(names)} {'is' if len(names) == 1 else 'are'} not surely better" if names else ""
+    worst = _best(worse)
+    return f"Keep {called}: {_against(usual, worst)} {_link(worst)} {_name(worst)}{beside}."
+
+
+def _name(outcome: Outcome) -> str:
+    return f'"{outcome.variant}"' if outcome.variant else outcome.strategy
+
+
+def _link(outcome: Outcome) -> str:
+    """The word between a figure and what it is a figure of."""
+    return "for" if outcome.variant else "with"
 
 
 def _best(outcomes: Sequence[Outcome]) -> Outcome:
@@ -69,10 +98,29 @@ def _fewer_errors(one: Outcome, other: Outcome) -> bool:
 
 
 def _quicker(one: Outcome, other: Outcome) -> bool:
-    """Whether calls took plainly and surely less time, and ended with errors no more often."""
-    if one.p99 > (1.0 - MATTERS) * other.p99 or _fewer_errors(other, one):
+    """Whether calls took plainly and surely less time, and did not seem to end with errors more often."""
+    if one.p99 > (1.0 - MATTERS) * other.p99 or one.error_rate - other.error_rate >= ERRORS_MATTER:
         return False
     return _surely([p99 for _, p99 in other.batches], [p99 for _, p99 in one.batches])
+
+
+def _cheaper(one: Outcome, other: Outcome) -> bool:
+    """Whether it plainly takes fewer connections, or fewer tries to other zones, and calls do not seem to suffer."""
+    if _plain(one, other) and (one.p99 > other.p99 or one.error_rate > other.error_rate):
+        return False
+    return (one.connections or 0.0) < (other.connections or 0.0) / 2.0 or _stays(one, other)
+
+
+def _stays(one: Outcome, other: Outcome) -> bool:
+    return one.crossed is not None and other.crossed is not None and one.crossed <= other.crossed - CROSSING_MATTERS
+
+
+def _costs(one: Outcome, other: Outcome) -> str:
+    if _stays(one, other):
+        return (
+            f"{percent(one.crossed or 0.0)} of the tries go to other zones, against {percent(other.crossed or 0.0)} for"
+        )
+    return f"a caller has {one.connections or 0.0:.3g} connections, against {other.connections or 0.0:.3g} for"
 
 
 def _plain(one: Outcome, other: Outcome) -> bool:

@@ -13,7 +13,8 @@ import pytest
 
 from balancemw.cli import main
 from balancemw.errors import SettingsError
-from balancemw.simulate import READY, Fault, Replica, Scenario, compare, default_strategies, simulate
+from balancemw.simulate import READY, Fault, Network, Replica, Scenario, compare, default_strategies, simulate
+from balancemw.simulate.plot import plot
 from balancemw.simulate.table import shown
 from tests.simulate.test_course import without_time
 
@@ -54,6 +55,64 @@ def test_by_default_those_are_compared_that_make_a_difference():
     assert default_strategies(SMALL) == ("round_robin", "least_requests", "peak_ewma", "prequal")
     assert default_strategies(replace(SMALL, keys=3))[-1] == "consistent_hash"
     assert default_strategies(replace(SMALL, replica=Replica(weighted=True)))[0] == "weighted_round_robin"
+    uneven = replace(SMALL, replica=Replica(speeds=(1.0, 2.0)), rate=100.0)
+    assert default_strategies(uneven)[-1] == "load_weighted"
+    assert "load_weighted" not in default_strategies(replace(uneven, rate=1000.0))  # over before it knows
+
+
+HEDGED = replace(SMALL, variants={"without hedging": {}, "with hedging": {"hedge": {"delay": 0.03, "max_extra": 0.1}}})
+
+
+class TestVariants:
+    def test_they_are_compared_instead_of_strategies(self):
+        compared = compare(replace(HEDGED, service={"strategy": "random"}), seed=3)
+        assert [each.variant for each in compared.outcomes] == ["without hedging", "with hedging"]
+        assert {each.strategy for each in compared.outcomes} == {"random"}
+        assert without_time(compared.outcomes[1]) == without_time(
+            simulate(HEDGED, "random", variant="with hedging", seed=3)
+        )
+        assert compared.outcomes[1].tries > compared.outcomes[0].tries == 4_000
+        assert '"without hedging"' in compared.recommendation
+        told = json.loads(json.dumps(compared.as_dict()))
+        assert [each["variant"] for each in told["outcomes"]] == ["without hedging", "with hedging"]
+        assert told["scenario"]["variants"]["without hedging"] == {}
+
+    def test_and_not_together_with_them(self, capsys: pytest.CaptureFixture[str]):
+        with pytest.raises(SettingsError, match="variants: these are compared, and not strategies as well; name a str"):
+            compare(HEDGED, ["random"])
+        assert main(["simulate", "hedging", "--strategies", "random"]) == 1
+        assert "variants: these are compared" in capsys.readouterr().err
+
+    def test_all_problems_are_told_at_once(self):
+        with pytest.raises(SettingsError) as caught:
+            compare(replace(SMALL, variants={"one": {"zon": True}, "two": {"hedge": {"delay": 0}}, "three": {}}))
+        assert [each.split(":")[0] for each in caught.value.problems] == [
+            "variants.one.zon",
+            "variants.two.hedge.delay",
+        ]
+
+    def test_one_that_fails(self, capfd: pytest.CaptureFixture[str]):
+        with pytest.raises(RuntimeError, match=r"the simulation of 'luckless' ended with status 1"):
+            compare(replace(SMALL, variants={"luckless": {"strategy": "tests.simulate.naive:Unlucky"}}))
+        assert "out of luck" in capfd.readouterr().err
+
+    def test_the_table_and_the_plot(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setitem(sys.modules, "rich", None)
+        zones = replace(
+            SMALL,
+            replica=Replica(zones=("a", "b")),
+            network=Network(),
+            variants={"alike": {}, "own zone first": {"zone": True}},
+        )
+        compared = compare(zones)
+        text = shown(compared).splitlines()
+        headings = [heading.strip() for heading in text[3].split("  ") if heading.strip()]
+        assert headings[:2] == ["variant", "errors"]
+        assert headings[-4:] == ["across zones", "connections", "queue", "ejected"]
+        assert [line.split("  ")[0] for line in text[5:7]] == ["alike", "own zone first"]
+        assert len({len(line) for line in text[3:7]}) == 1
+        plot(compared, tmp_path / "zones.svg")
+        assert "own zone first" in (tmp_path / "zones.svg").read_text()
 
 
 class TestTable:

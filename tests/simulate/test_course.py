@@ -216,7 +216,7 @@ def test_every_strategy_bears_everything(strategy: str):
         service={"attempt_timeout": 0.3},
     )
     course = Course(scenario, strategy, 3)
-    pools = [terms.pool for terms in course._callers]
+    pools = course.pools
     outcome = course.run()
     assert outcome.calls == 3_000
     assert outcome.tries >= outcome.calls - outcome.kinds.get("no_node", 0)
@@ -228,12 +228,12 @@ def test_strategies_that_want_reports_get_them_and_others_do_not():
     scenario = Scenario(requests=2_000)
     for strategy, wanted in (("prequal", True), ("peak_ewma", False)):
         course = Course(scenario, strategy, 1)
-        peers = [peer for terms in course._callers for peer in terms.pool.roster.peers.values()]
+        peers = [peer for pool in course.pools for peer in pool.roster.peers.values()]
         course.run()
         reports = [peer.report for peer in peers if peer.report is not None]
         assert bool(reports) == wanted
     course = Course(scenario, "load_weighted", 1)
-    peers = list(course._callers[0].pool.roster.peers.values())
+    peers = list(course.pools[0].roster.peers.values())
     course.run()
     for peer in peers:
         assert peer.report is not None
@@ -270,9 +270,9 @@ def test_every_call_ends_once_whatever_happens(faults: list[Fault], strategy: st
         service={"attempt_timeout": 0.2, "timeout": 1.0},
     )
     course = Course(scenario, strategy, seed)
-    peers = [peer for terms in course._callers for peer in terms.pool.roster.peers.values()]
+    peers = [peer for pool in course.pools for peer in pool.roster.peers.values()]
     outcome = course.run()
-    assert course._open == 0
+    assert course.open == 0
     assert outcome.calls == 300
     assert outcome.longest <= 1.0 + 1e-9
     assert sum(errors for errors, _ in outcome.batches) == outcome.errors == sum(outcome.kinds.values())

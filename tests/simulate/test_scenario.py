@@ -1,6 +1,7 @@
 """Scenarios: what can be said in them, and what is said of those that are wrong."""
 
 import pickle
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -9,7 +10,8 @@ from statistics import mean
 import pytest
 
 from balancemw.errors import SettingsError
-from balancemw.simulate import READY, Antagonists, Fault, Replica, Scenario, ServiceTime, ready
+from balancemw.simulate import READY, Antagonists, Fault, Network, Replica, Scenario, ServiceTime, ready
+from balancemw.simulate.keys import keys
 from balancemw.simulate.times import KINDS
 
 
@@ -80,13 +82,41 @@ def test_faults_that_make_no_sense(fault: dict[str, object], problem: str):
     assert told.startswith(problem)
 
 
-@pytest.mark.parametrize("key", ["nodes", "discovery", "probe", "hedge", "zone"])
+@pytest.mark.parametrize("key", ["nodes", "discovery", "probe"])
 def test_what_is_not_simulated_is_refused_and_not_ignored(key: str):
     (problem,) = problems({"service": {key: "here"}})
     assert problem.startswith(f"service.{key}: not part of a simulation: ")
 
 
-@pytest.mark.parametrize("source", [{"service": 3}, {"faults": "slow"}, {"service_time": 3}, {3: 4}])
+@pytest.mark.parametrize(
+    ("scenario", "problem"),
+    [
+        (Scenario(service={"zone": True}), "service.zone: the replicas are in no zones; "),
+        (Scenario(caller_zones=("a",)), "caller_zones: the replicas are in no zones; "),
+        (Scenario(network=Network(across=0.1)), "network.across: the replicas are in no zones; "),
+        (Scenario(key_skew=1.0), "key_skew: calls have no keys; write keys = 1000"),
+        (Scenario(idempotent=False, service={"hedge": True}), "service.hedge: calls that may not be sent twice are"),
+    ],
+)
+def test_what_says_nothing_beside_the_rest_is_told(scenario: Scenario, problem: str):
+    with pytest.raises(SettingsError) as caught:
+        scenario.settings()
+    (told,) = caught.value.problems
+    assert told.startswith(problem)
+
+
+def test_how_often_keys_come():
+    assert keys(0, 0.0) is None
+    for skew, first in ((0.0, 0.25), (1.0, 12 / 25)):
+        key_of = keys(4, skew)
+        assert key_of is not None
+        drawn = Counter(key_of(i / 10_000) for i in range(10_000))
+        assert set(drawn) == {"key-0", "key-1", "key-2", "key-3"}
+        assert drawn["key-0"] == pytest.approx(10_000 * first, abs=2)
+        assert drawn["key-3"] == pytest.approx(10_000 * first / 4**skew, abs=2)
+
+
+@pytest.mark.parametrize("source", [{"service": 3}, {"variants": 3}, {"faults": "slow"}, {"service_time": 3}, {3: 4}])
 def test_sections_of_the_wrong_kind(source: dict[object, object]):
     assert len(problems(source)) == 1
 
@@ -215,5 +245,7 @@ def test_the_ready_ones():
         assert (scenario.name, ready(name)) == (name, scenario)
         assert scenario.about
         scenario.settings("random")
+        for variant in scenario.variants:
+            scenario.settings(variant=variant)
     with pytest.raises(SettingsError, match=r"no scenario 'stedy'; did you mean 'steady'\? \(known: steady, "):
         ready("stedy")

@@ -1,5 +1,7 @@
 """The recommendation: plain and sure differences are told, chance is not."""
 
+from dataclasses import replace
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -89,6 +91,57 @@ def test_without_the_default_the_first_is_held_against_the_others():
     assert recommend([outcome("random", 0.1), outcome("round_robin", 0.05)]) == (
         "Choose round_robin: 99 % of the calls take less than 50 ms, against 100 ms (50% less) with random."
     )
+
+
+class TestVariants:
+    PLAIN = staticmethod(partial(outcome, "peak_ewma", variant="without hedging"))
+    OTHER = staticmethod(partial(outcome, "peak_ewma", variant="with hedging"))
+
+    def test_the_first_is_what_others_are_held_against(self):
+        assert recommend([self.PLAIN(0.1), self.OTHER(0.06)]) == (
+            'Choose "with hedging": 99 % of the calls take less than 60 ms, against 100 ms (40% less) for '
+            '"without hedging".'
+        )
+        assert recommend([self.OTHER(0.06), self.PLAIN(0.1)]) == (
+            'Keep "with hedging": 99 % of the calls take less than 60 ms, against 100 ms (40% less) for '
+            '"without hedging".'
+        )
+        assert recommend([self.PLAIN(0.1), self.OTHER(0.1)]) == (
+            'No difference that matters: keep "without hedging" (p99 100 ms, 0 % errors).'
+        )
+        assert recommend([self.PLAIN(0.1, calls=10), self.OTHER(0.1, calls=10)]) == (
+            'Too few requests to tell variants apart: simulate at least 4,000, or keep "without hedging".'
+        )
+        assert recommend([self.PLAIN(0.1)]) == 'Nothing to compare "without hedging" with: p99 100 ms, 0 % errors.'
+
+    def test_of_those_that_are_alike_the_one_that_takes_less_is_chosen(self):
+        usual = self.PLAIN(0.1, connections=100.0, crossed=0.66)
+        assert recommend([usual, self.OTHER(0.101, connections=10.0, crossed=0.66)]) == (
+            'Choose "with hedging": no difference in errors and p99 that is sure, and a caller has 10 connections, '
+            'against 100 for "without hedging".'
+        )
+        assert recommend([usual, self.OTHER(0.101, connections=100.0, crossed=0.02)]) == (
+            'Choose "with hedging": no difference in errors and p99 that is sure, and 2 % of the tries go to other '
+            'zones, against 66.0 % for "without hedging".'
+        )
+
+    @pytest.mark.parametrize("worse", [{"p99": 0.2, "noise": 3.0}, {"p99": 0.1, "errors": 0.002}])
+    def test_but_not_for_a_price(self, worse: dict[str, float]):
+        usual = self.PLAIN(0.1, connections=100.0)
+        assert not recommend([usual, self.OTHER(connections=10.0, **worse)]).startswith("Choose")
+
+    def test_strategies_are_not_chosen_for_their_connections(self):
+        told = recommend([outcome("peak_ewma", 0.1, connections=100.0), outcome("random", 0.1, connections=10.0)])
+        assert told.startswith("No difference that matters: keep the default peak_ewma")
+
+
+def test_what_is_quicker_because_it_gives_up_is_not_better():
+    """Errors of a short part of the run are not sure, but nothing to be quick by either."""
+    usual = outcome("peak_ewma", 0.1)
+    spells = tuple((1000 if place == 3 else 0, 0.05) for place in range(BATCHES))
+    quick = outcome("random", 0.05, batches=spells)
+    told = recommend([usual, replace(quick, errors=1000)])
+    assert not told.startswith("Choose")
 
 
 def test_too_few_requests_and_nothing_to_compare_with():
