@@ -51,6 +51,7 @@ class Recovery:
         self._answers, self._spent = 0, 0.0
         self._looked_at, self._room = -inf, 0
         self._observe_at = -inf
+        self._out_at = -inf
 
     def review(self, tiers: Collection[Tier], now: float) -> float:
         """See who there is and who of them is good, now that something has changed; returns when to look again."""
@@ -65,6 +66,7 @@ class Recovery:
         elif not good:
             if not self.on or self.until < inf:
                 self._begin(self._everyone)
+                self._out_at = now
             self.on, self.until = True, inf
         elif self.on:
             if self.until == inf:
@@ -104,7 +106,7 @@ class Recovery:
 
     def admits(self, now: float, waited: float = 0.0) -> bool:
         """Whether one more call may be sent now; its caller sends it or asks again, having `waited` for so long."""
-        if not self.on or (self.until == inf and waited >= PATIENCE):
+        if not self.on or (self.until == inf and min(waited, now - self._out_at) >= PATIENCE):
             return True
         if len(self._everyone) <= _FEW or now >= self._looked_at + _PER_NODE * len(self._everyone):
             self._looked_at = now

@@ -199,7 +199,8 @@ class Roster:
         passed, fallback = set(tried), None
         for place, tier in enumerate(self.tiers):
             backed = any(later.healthy for later in self.tiers[place + 1 :])
-            while (peer := tier.choose(now, key, passed, abroad=len(tried) > 1)) is not None:
+            abroad = tier.goes_abroad(tried)
+            while (peer := tier.choose(now, key, passed, abroad=abroad)) is not None:
                 passed.add(peer)
                 # Asked of the peer, not of `trials`: another thread may have derived that anew since the choice.
                 on_trial = peer.awaits_readmission(now) and peer not in tier.kept

@@ -77,6 +77,7 @@ class Tier:
         self.may_eject = self.floor < len(everyone) or not alone
         self._circles: tuple[_Circle, ...] = ()
         self._picker: Picker | None = None
+        self._home: Picker | None = None
         self._abroad: Picker | None = None
 
     @property
@@ -167,10 +168,10 @@ class Tier:
         """What chooses for a first try."""
         first = self._circles[0].picker()
         if self._prefer is None or len(self.groups) == 1:
-            self._abroad = None
+            self._home = self._abroad = None
             return first
         spill, random, abroad = self._prefer.spill, self._random, self._circles[1].picker()
-        self._abroad = abroad
+        self._home, self._abroad = first, abroad
 
         def pick(now: float, key: str | None) -> Load:
             return abroad(now, key) if spill.away and spill.leaves(random) else first(now, key)
@@ -190,12 +191,25 @@ class Tier:
         """The picker in force, or None when nobody is available."""
         return self._picker
 
-    def choose(self, now: float, key: str | None, passed: Collection[object], *, abroad: bool = False) -> Peer | None:
+    def goes_abroad(self, tried: Collection[Peer]) -> bool | None:
+        """Where a call goes after `tried`: to other zones after two tries in ours, and after one in another where most
+        calls go, so that it does not fail by a look at the others; None: by the share that leaves."""
+        if self._prefer is None or len(self.groups) == 1 or not tried:
+            return None
+        if all(peer in self._prefer.near for peer in tried):
+            return True if len(tried) > 1 else None
+        return self._prefer.spill.share >= 0.5
+
+    def choose(
+        self, now: float, key: str | None, passed: Collection[object], *, abroad: bool | None = None
+    ) -> Peer | None:
         """A peer that is not among `passed`, or None when there is none; `abroad`: of another zone rather than ours."""
         picker, circles = self._picker, self._circles
         if picker is None:
             return None
-        if abroad and self._abroad is not None:
+        if abroad is False and self._home is not None:
+            picker = self._home
+        elif abroad and self._abroad is not None:
             picker, circles = self._abroad, (*circles[1:2], *circles[:1], *circles[2:])
         for _ in range(_DRAWS if passed else 1):
             peer = picker(now, key)

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from balancemw import deadline
-from balancemw.recovery import AT_FIRST
+from balancemw import Node, deadline
+from balancemw.peer import Peer
+from balancemw.recovery import AT_FIRST, Recovery
 from tests.engine.clock import virtual_run
 from tests.engine.crowd import Behaviour, Crowd, fails_at_once, is_dead, is_well
 from tests.engine.stage import Answer, Stage, refused
@@ -124,6 +126,26 @@ def test_a_sync_call_waits_for_its_turn_for_a_second_while_nobody_is_back():
     assert 1.0 <= sum(stage.clock.slept) < 1.4
     for call in calls:
         call.end()
+
+
+def test_if_the_first_node_back_falls_over_calls_wait_anew():
+    """Else all that have waited so far would go at once, and it fell over again and again."""
+    recovery, peer = Recovery(10.0), Peer(Node("http://n0:80"), 10.0)
+
+    def goes(now: float, *, out: bool) -> None:
+        tier: Any = SimpleNamespace(
+            healthy=not out, everyone=(peer,), available=(peer,), kept=frozenset((peer,) if out else ())
+        )
+        recovery.review([tier], now)
+        peer.in_flight += 2 * AT_FIRST  # there is no room
+
+    goes(100.0, out=True)
+    assert not recovery.admits(100.9, waited=0.9)
+    assert recovery.admits(101.1, waited=1.1)
+    goes(101.2, out=False)
+    goes(101.3, out=True)
+    assert not recovery.admits(101.4, waited=1.4)
+    assert recovery.admits(102.4, waited=2.4)
 
 
 def test_a_call_waits_for_half_of_its_time_at_most():

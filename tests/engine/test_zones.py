@@ -180,6 +180,16 @@ def test_a_retry_leaves_when_no_untried_node_of_the_zone_is_left():
     assert [host[0] for host in there.sent] == ["a", "b"]
 
 
+def test_a_call_that_fails_by_a_look_at_the_others_comes_home():
+    """A tenth leaves: who finds the others dead is tried again where most calls go, not there once more."""
+    for seed in range(150):
+        there = Stage(zoned(a=3, b=3), zone="a", strategy="random", seed=seed)
+        there.service.mark("a0:80", "down", reason="?")
+        there.does = dict.fromkeys(["b0", "b1", "b2"], refused)
+        for _ in range(40):
+            there.call()
+
+
 def test_after_two_failures_a_retry_leaves_at_once():
     """A zone that is down as a whole must not use up all tries of a call."""
     there = stage(zoned(a=5, b=2))
