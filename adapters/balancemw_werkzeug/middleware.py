@@ -26,8 +26,8 @@ class BalanceMiddleware:
 
     Inside, ``environ["balancemw.balancer"]`` is the balancer and `balancemw.balanced` finds it, also while the body is
     iterated. `NoNodeAvailable` that the app lets through is answered with 503 and `DeadlineExceeded` with 504, unless
-    an answer is under way, as it is once the first part of its body is there: that is asked for in the call. Requests at
-    or below a prefix of the ``routes`` settings go to a replica, not to the app.
+    an answer is under way, as it is once the first part of its body is there: that is asked for in the call.
+    Requests at or below a prefix of the ``routes`` settings go to a replica, not to the app.
 
     Args:
         app: the WSGI app.
@@ -84,7 +84,8 @@ class BalanceMiddleware:
                 return body  # the server knows the length of a list, and how to send a file: what is left is its to do
             parts = iter(body)
             try:
-                told = Body((next(parts),), starmap(context.run, repeat((next, parts))))
+                rest = starmap(context.run, repeat((next, parts)))  # in C, and each part when it is asked for
+                told = Body((next(parts),), rest)  # pyright: ignore[reportArgumentType]  takes no note of what `run` returns
             except StopIteration:
                 told = Body()
             answer.release()
