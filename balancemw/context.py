@@ -39,21 +39,28 @@ class Bound:
         self.over = False
 
 
-class Request:
-    """What is known of the inbound request being served.
+class Request(Bound):
+    """What is known of the inbound request being served; itself the bound that its deadline is.
 
     Attributes:
+        until: when its answer is due; infinity: at no time.
         balancer: the balancer of the app that serves it; ``balanced`` functions find it here.
         retries_allowed: False when the request is itself a retry and must not be multiplied further down.
-        deadline: when its answer is due, or None.
+        note: what is to be noted of its answer, or told with it: a `balancemw.meter.Note`; None: nothing.
     """
 
-    __slots__ = ("balancer", "deadline", "retries_allowed")
+    __slots__ = ("balancer", "note", "retries_allowed")
 
-    def __init__(self, balancer: Any, retries_allowed: bool = True, deadline: Bound | None = None) -> None:
+    # In place of the slots of `Bound`, as they are the same for all requests: two attributes fewer are to be set.
+    clock = time.monotonic
+    outer = None
+
+    def __init__(self, balancer: Any, retries_allowed: bool = True, until: float = inf) -> None:
+        self.until = until
+        self.over = False
         self.balancer = balancer
         self.retries_allowed = retries_allowed
-        self.deadline = deadline
+        self.note: Any = None
 
 
 # What it holds may be over: `current_bound` is how to read it.
@@ -61,10 +68,12 @@ BOUND: ContextVar[Bound | None] = ContextVar("balancemw_bound", default=None)
 REQUEST: ContextVar[Request | None] = ContextVar("balancemw_request", default=None)
 
 
-def enter_request(request: Request) -> None:
-    """Make `request` current in this context, which the adapter gives each request for its own: nothing resets it."""
-    REQUEST.set(request)
-    BOUND.set(request.deadline)
+def enter_request(request: Request) -> tuple[Token[Request | None], Token[Bound | None]]:
+    """Make `request` the current one, and the bound, if it is due at some time; returns what restores what held before.
+
+    Adapters have these two lines in place: the call would be a thirtieth of what they add to a request.
+    """
+    return REQUEST.set(request), BOUND.set(request if request.until < inf else None)
 
 
 def current_bound() -> Bound | None:

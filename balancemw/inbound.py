@@ -3,21 +3,23 @@
 import json
 import logging
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from math import ceil, inf
+from time import monotonic
 
 from balancemw.balancer import Balancer
-from balancemw.context import Bound, Request
+from balancemw.context import Request
 from balancemw.errors import DeadlineExceeded, NoNodeAvailable
 from balancemw.events import LOG
+from balancemw.orca import FORMAT
 
 ATTEMPT_COUNT = "x-envoy-attempt-count"
 
 _BLANK = " \t"  # the only blanks around a value (RFC 9110, 5.6.3): what else strip() takes away is not well formed
 _DIGITS = 12  # of a number at most: more are not well formed
+_GRPC = "grpc-timeout"
 _GRPC_TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])", re.ASCII)
 _GRPC_UNITS = {"H": 3600e3, "M": 60e3, "S": 1e3, "m": 1.0, "u": 1e-3, "n": 1e-6}  # milliseconds
 
@@ -44,27 +46,51 @@ class Door:
         balancer: of the app.
         spell: how the server's mapping of headers names one that is written so, in lower case.
         joined: whether the server joins repeated headers by commas, so that the first part is meant.
+
+    Attributes:
+        presence: of the app.
     """
 
-    __slots__ = ("_balancer", "_count", "_deadlines", "_joined", "_timeout")
+    __slots__ = ("_balancer", "_deadlines", "_joined", "_keys", "_timeout", "presence")
 
     def __init__(self, balancer: Balancer, spell: Callable[[str], str] = str, *, joined: bool = False) -> None:
         inbound = balancer.settings.inbound
+        self.presence = balancer.presence
         self._balancer = balancer
-        self._timeout = inbound.timeout
-        self._deadlines = tuple(
-            (spell(name), _grpc_milliseconds if name == "grpc-timeout" else _number)
-            for name in inbound.deadline_headers
-        )
-        self._count = spell(ATTEMPT_COUNT) if inbound.chain_stop else None
+        self._timeout = inf if inbound.timeout is None else inbound.timeout
+        names = inbound.deadline_headers
+        self._deadlines = [(spell(name), _grpc_milliseconds if name == _GRPC else _number) for name in names]
+        first = names[0] if names and names[0] != _GRPC else ""  # no header is called so
+        self._keys = tuple(map(spell, (first, ATTEMPT_COUNT if inbound.chain_stop else "", FORMAT)))
         self._joined = joined
 
-    def open(self, told: Callable[[str], str | None]) -> Request:
-        """What is known of a request; `told` gives the value of a header by the name that the server has for it.
+    def open(self, request: Request, told: Callable[[str], str | None]) -> None:
+        """Write into `request` what is known of it, and count it in: `Meter.leave` is to be called when it is served.
 
         The first deadline header that is present and well formed counts; it and ``inbound.timeout`` only ever shorten.
+
+        Args:
+            request: all that its constructor would do is done here.
+            told: gives the value of a header by the name that the server has for it.
         """
-        granted = self._timeout
+        now = monotonic()
+        value, count, asked = map(told, self._keys)
+        if value is not None and value.isdecimal() and value.isascii() and len(value) <= _DIGITS:  # as nearly all are
+            granted = float(value) / 1000.0
+            if granted > self._timeout:
+                granted = self._timeout
+        else:
+            granted = self._granted(told)
+        request.until = now + granted
+        request.over = False
+        request.balancer = self._balancer
+        request.retries_allowed = count is None or count == "1" or not self._is_retry(count)
+        presence = self.presence  # what follows is `Meter.enter`, in place
+        request.note = presence.note(now, asked) if now >= presence.edge or asked is not None else None
+        next(presence.arrivals)
+
+    def _granted(self, told: Callable[[str], str | None]) -> float:
+        """Seconds that the headers and the settings grant, whatever the headers are like."""
         for key, read in self._deadlines:
             value = told(key)
             if value is None:
@@ -73,13 +99,11 @@ class Door:
             if milliseconds is None and self._joined:
                 milliseconds = read(value.partition(",")[0])
             if milliseconds is not None:
-                seconds = milliseconds / 1000.0
-                granted = seconds if granted is None else min(granted, seconds)
-                break
-        count = None if self._count is None else told(self._count)
-        retried = count is not None and _is_retry(count.partition(",")[0] if self._joined else count)
-        deadline = None if granted is None else Bound(time.monotonic() + granted)
-        return Request(self._balancer, not retried, deadline)
+                return min(self._timeout, milliseconds / 1000.0)
+        return self._timeout
+
+    def _is_retry(self, count: str) -> bool:
+        return (_number(count.partition(",")[0] if self._joined else count) or 0) > 1
 
 
 def wsgi_key(name: str) -> str:
@@ -90,7 +114,6 @@ def wsgi_key(name: str) -> str:
 def _number(value: str) -> int | None:
     """What a header says in decimal digits; None when it is malformed."""
     value = value.strip(_BLANK)
-    # A pattern takes thrice the time.
     return int(value) if len(value) <= _DIGITS and value.isascii() and value.isdecimal() else None
 
 
@@ -99,14 +122,9 @@ def _grpc_milliseconds(value: str) -> float | None:
     return int(found[1]) * _GRPC_UNITS[found[2]] if found else None
 
 
-def _is_retry(value: str) -> bool:
-    return value != "1" and (_number(value) or 0) > 1
-
-
 def conclude(request: Request) -> None:
     """The request has been answered: what it left running, as background tasks, has the time that it needs."""
-    if request.deadline is not None:
-        request.deadline.until = inf
+    request.until = inf
 
 
 def problem_of(error: BaseException) -> Problem | None:

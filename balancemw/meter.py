@@ -1,6 +1,6 @@
 """How much an app has to do: requests in flight and, over the last seconds, their rate, errors, latency and CPU time.
 
-Every request pays for a look at the clock, and no more: how long requests take is noted only while somebody asks.
+Every request pays for being counted, and no more: how long requests take is noted only while somebody asks.
 """
 
 import os
@@ -8,7 +8,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from math import floor
+from itertools import count
+from math import floor, inf
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
@@ -27,8 +28,19 @@ LIMITS = Path("/sys/fs/cgroup/cpu.max")
 
 _SHORTEST = 0.1  # seconds over which CPU time says anything
 
-Arrival = tuple[float, int]
-"""A request's time of arrival, and how many were in flight then."""
+
+class Note(NamedTuple):
+    """What is kept of a request until it is answered, while somebody asks for reports.
+
+    Attributes:
+        asked: in which form it asks for a report itself, or None.
+        began: when it came.
+        others: how many were in flight then.
+    """
+
+    asked: str | None
+    began: float
+    others: int
 
 
 class _Past(NamedTuple):
@@ -49,9 +61,10 @@ class Meter:
         cpu: CPU seconds that this process has used.
 
     Attributes:
-        in_flight: requests being served now.
-        served: requests in all.
-        errors: those of them that were answered with a status of 500 or more, or not at all.
+        errors: requests that were answered with a status of 500 or more, or not at all.
+        edge: until when there is nothing to `note` of requests that come and ask for nothing, on the clock.
+        arrivals: each request takes a number of it when it comes in.
+        departures: and of this one when it has been served.
     """
 
     def __init__(
@@ -64,49 +77,79 @@ class Meter:
     def reset(self) -> None:
         """Begin anew, as in a process that has just been forked: its parent's requests are not its own."""
         self._lock = Lock()
-        self.in_flight = self.served = self.errors = 0
+        self.errors = 0
+        # No other thread comes between the taking of a number and the next, as that is a single step of C's. A lock,
+        # twice for each request, would cost a tenth of all that an adapter does with it.
+        self.arrivals = count()
+        self.departures = count()
+        self._looks = 0  # each takes a number of the one and two of the other
+        self._noting = False  # whether it is noted how long requests take
         self._cores = 0.0  # not looked up yet
         self._born = now = self._clock()
         self._past = deque((_Past(floor(now), now, 0, 0, self._cpu()),))
-        self._edge = floor(now) + 1.0
-        self._noted_until = float("-inf")
+        self.edge = self._second_ends = floor(now) + 1.0
+        self._noted_until = -inf
         self._latencies: list[deque[tuple[float, float]]] = [deque(maxlen=_SAMPLES) for _ in range(_CLASSES)]
 
     # -- requests
 
-    def enter(self) -> Arrival:
-        """A request has come in; returns what `answered` takes."""
-        now = self._clock()
+    @property
+    def served(self) -> int:
+        """Requests in all, those in flight included."""
         with self._lock:
-            if now >= self._edge:
-                self._roll(now)
-            others = self.in_flight
-            self.in_flight = others + 1
-            self.served += 1
-        return now, others
+            return self._look()[0]
 
-    def answered(self, arrival: Arrival, failed: bool) -> None:
-        """The head of a request's answer is there; `failed`: its status is 500 or more, or there is no answer."""
-        began, others = arrival
-        if not failed and began > self._noted_until:
-            return
-        now = self._clock()
+    @property
+    def in_flight(self) -> int:
+        """Requests being served now."""
         with self._lock:
-            self.errors += failed
-            if not failed:  # an error may be quick, or have waited for others
-                self._latencies[_class_of(others)].append((now, now - began))
+            return self._look()[1]
+
+    def _look(self) -> tuple[int, int]:
+        """Requests in all, and those being served; the lock is held."""
+        while True:
+            looks, self._looks = self._looks, self._looks + 1
+            gone = next(self.departures) - 2 * looks
+            come = next(self.arrivals) - looks
+            if next(self.departures) - 2 * looks - 1 == gone:  # nobody has left in between: both are of one moment
+                return come, come - gone
+
+    def enter(self, now: float, asked: str | None = None) -> Note | None:
+        """A request has come in at `now`, which asks for a report in this form; returns what `answered` takes."""
+        note = self.note(now, asked) if now >= self.edge or asked is not None else None
+        next(self.arrivals)
+        return note
+
+    def note(self, now: float, asked: str | None) -> Note | None:
+        """What is to be kept of a request that comes in at `now`, if anything, once `edge` is past or it asks."""
+        with self._lock:
+            if now >= self._second_ends:
+                self._roll(now)
+            noting = asked is not None or self._noting
+            return Note(asked, now, self._look()[1]) if noting else None
 
     def leave(self) -> None:
         """A request has been served."""
+        next(self.departures)
+
+    def answered(self, note: Note | None, failed: bool) -> None:
+        """The head of a request's answer is there; `failed`: its status is 500 or more, or there is no answer."""
+        if not (failed or (note is not None and self._noting)):
+            return
         with self._lock:
-            self.in_flight -= 1
+            self.errors += failed
+            if note is not None and not failed:  # an error may be quick, or have waited for others
+                now = self._clock()
+                self._latencies[_class_of(note.others)].append((now, now - note.began))
 
     def _roll(self, now: float) -> None:
         past, second = self._past, floor(now)
-        past.append(_Past(second, now, self.served, self.errors, self._cpu()))
+        past.append(_Past(second, now, self._look()[0], self.errors, self._cpu()))
         while past[1].second <= second - WINDOW:  # one from before the window stays, for CPU time
             past.popleft()
-        self._edge = second + 1.0
+        self._second_ends = second + 1.0
+        self._noting = now <= self._noted_until
+        self.edge = -inf if self._noting else self._second_ends
 
     # -- the load
 
@@ -118,11 +161,12 @@ class Meter:
         now, cpu = self._clock(), self._cpu()
         self._cores = self._cores or cores()
         with self._lock:
-            self._noted_until = now + _ASKED_FOR
+            self._noted_until, self._noting, self.edge = now + _ASKED_FOR, True, -inf
             start = floor(now) - WINDOW + 1
-            served, errors = self._counts(start)
+            come, in_flight = self._look()
+            served, errors = self._counts(start, come)
             seconds = max(1.0, now - max(start, self._born))
-            others = max(0, self.in_flight - 1)
+            others = max(0, in_flight - 1)
             latency = self._latency(others, now)
             used = self._used(start, now, cpu)
         named = {IN_FLIGHT: float(others)}
@@ -136,11 +180,11 @@ class Meter:
             named_metrics=named,
         )
 
-    def _counts(self, start: int) -> tuple[int, int]:
-        """Requests and errors since the second `start`."""
+    def _counts(self, start: int, served: int) -> tuple[int, int]:
+        """Requests and errors since the second `start`, of those `served` in all."""
         for past in self._past:
             if past.second >= start:
-                return self.served - past.served, self.errors - past.errors
+                return served - past.served, self.errors - past.errors
         return 0, 0
 
     def _used(self, start: int, now: float, cpu: float) -> float:

@@ -1,15 +1,17 @@
 """What every request gets, whoever answers it: it is counted, and told when the app is going."""
 
+from math import inf
+from typing import TYPE_CHECKING
+
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from balancemw.balancer import Balancer
+from balancemw.context import Bound, Request
 from balancemw.farewell import watch_sigterm
-from balancemw.inbound import wsgi_key
-from balancemw.orca import FORMAT, REPORT
+from balancemw.orca import REPORT
 from balancemw.presence import Presence
-
-_FORMAT = wsgi_key(FORMAT)
+from balancemw_django.serving import Serving, serve_body
 
 
 def attend(own: Balancer, request: HttpRequest) -> HttpResponseBase | None:
@@ -23,45 +25,49 @@ def attend(own: Balancer, request: HttpRequest) -> HttpResponseBase | None:
     return _told(HttpResponse(report.body, status=report.status, headers=dict(report.headers)), presence)
 
 
-class Visit:
-    """A request that is counted in, and out again when its response, which is to be shown to `answer`, has been sent.
+class Visit(Request):
+    """A request, counted in by `Door.open`, and out again when its response, shown to `answer`, has been sent.
 
     If there is none, `fail` is to be told why.
     """
 
-    __slots__ = ("_arrival", "_begun", "_presence", "_request", "_streamed")
+    __slots__ = ()
 
-    def __init__(self, presence: Presence, request: HttpRequest) -> None:
-        self._request = request
-        self._presence = presence
-        self._begun = self._streamed = False
-        self._arrival = presence.enter()
+    if TYPE_CHECKING:
 
-    def answer(self, response: HttpResponseBase) -> HttpResponseBase:
-        """`response`, with what it is to say of the app."""
-        presence = self._presence
-        self._begun = True
-        presence.answered(self._arrival, response.status_code >= 500)
+        def __init__(self) -> None: ...
+    else:
+        __init__ = object.__init__  # one in Python would cost as much as all that is set, by `Door.open`
+
+    def answer(self, response: HttpResponseBase, bound: Bound | None) -> HttpResponseBase:
+        """The project's response, with what it is to say of the app; `bound`: what held at the end of the view."""
+        presence: Presence = self.balancer.presence
+        if response.status_code >= 500 or self.note is not None or presence.draining:
+            self._tell(response)
         if isinstance(response, StreamingHttpResponse):
-            self._streamed = True
+            serve_body(response, Serving(self, bound))
             _leave_at_the_end(response, presence)
-        asked = self._request.META.get(_FORMAT)
-        if asked and not response.has_header(REPORT):  # the project knows better
-            said = presence.load_header(asked)
+        else:
+            self.until = inf  # as `conclude`
+            next(presence.departures)  # as `Meter.leave`
+        return response
+
+    def _tell(self, response: HttpResponseBase) -> None:
+        presence: Presence = self.balancer.presence
+        presence.answered(self.note, response.status_code >= 500)
+        if self.note is not None and self.note.asked and not response.has_header(REPORT):  # the project knows better
+            said = presence.load_header(self.note.asked)
             if said is not None:
                 response[REPORT] = said[1]
         if presence.draining:
             _told(response, presence)
-        if not self._streamed:
-            presence.leave()
-        return response
 
     def fail(self, error: BaseException) -> None:
         """There is no response, because of `error`."""
-        if not self._begun and isinstance(error, Exception):
-            self._presence.answered(self._arrival, True)
-        if not self._streamed:
-            self._presence.leave()
+        presence: Presence = self.balancer.presence
+        if isinstance(error, Exception):
+            presence.answered(self.note, True)
+        presence.leave()
 
 
 def _told(response: HttpResponseBase, presence: Presence) -> HttpResponseBase:

@@ -4,25 +4,29 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.apps import apps
-from django.core.signals import got_request_exception
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.core.signals import got_request_exception, setting_changed
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from balancemw.admin import Admin, admin_of
 from balancemw.balancer import Balancer, install_lazily
+from balancemw.context import BOUND, REQUEST
 from balancemw.errors import BalanceError
-from balancemw.inbound import Door, conclude, problem_of, wsgi_key
+from balancemw.inbound import Door, problem_of, wsgi_key
 from balancemw_django.attendance import Visit, attend
-from balancemw_django.own import balancer, forwarding
-from balancemw_django.serving import Serving, serve_body
+from balancemw_django.own import SETTING, balancer, forwarding
+from balancemw_django.serving import leave
 from balancemw_django.surface import serve_admin
 
 if TYPE_CHECKING:
     from balancemw_django.forwarding import Forwarding
+
+_set_request, _set_bound = REQUEST.set, BOUND.set
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
@@ -58,38 +62,51 @@ class BalanceMiddleware:
         """Answer `request`, or return what will when it is awaited."""
         if self._async:
             return self._answer_async(request)
-        own = balancer()
-        door, admin, routes = _ways(own)
-        report = attend(own, request)
-        if report is not None:
-            return report
-        if admin is not None and (below := admin.below(request.path_info)) is not None:
-            return serve_admin(admin, below, request)
-        visit = Visit(own.presence, request)
+        own, door, admin, routes, detours = _ways()
+        if detours or not own.presence.watched:
+            report = attend(own, request)
+            if report is not None:
+                return report
+            if admin is not None and (below := admin.below(request.path_info)) is not None:
+                return serve_admin(admin, below, request)
+        request.balancer = own  # type: ignore[attr-defined]
+        visit = Visit()
+        door.open(visit, request.META.get)
         try:
-            serving = _open(own, door, request)
-            with serving:
-                response = (routes.answer(request) if routes else None) or self._get_response(request)
-            return visit.answer(_finish(request, response, serving))
+            former, outer = _set_request(visit), _set_bound(visit if visit.until < inf else None)
+            try:
+                forwarded = None if routes is None else routes.answer(request)
+                response: HttpResponseBase = self._get_response(request) if forwarded is None else forwarded
+            finally:
+                bound = leave(former, outer)
+            if response.status_code == 500:
+                response = _answer_to(getattr(request, _NOTE, None)) or response
+            return visit.answer(response, bound)
         except BaseException as error:
             visit.fail(error)
             raise
 
     async def _answer_async(self, request: HttpRequest) -> HttpResponseBase:
-        own = balancer()
-        door, admin, routes = _ways(own)
-        report = attend(own, request)
-        if report is not None:
-            return report
-        if admin is not None and (below := admin.below(request.path_info)) is not None:
-            return await asyncio.to_thread(serve_admin, admin, below, request)
-        visit = Visit(own.presence, request)
+        own, door, admin, routes, detours = _ways()
+        if detours or not own.presence.watched:
+            report = attend(own, request)
+            if report is not None:
+                return report
+            if admin is not None and (below := admin.below(request.path_info)) is not None:
+                return await asyncio.to_thread(serve_admin, admin, below, request)
+        request.balancer = own  # type: ignore[attr-defined]
+        visit = Visit()
+        door.open(visit, request.META.get)
         try:
-            serving = _open(own, door, request)
-            with serving:
-                forwarded = await routes.answer_async(request) if routes else None
-                response = forwarded or await self._get_response(request)
-            return visit.answer(_finish(request, response, serving))
+            former, outer = _set_request(visit), _set_bound(visit if visit.until < inf else None)
+            try:
+                forwarded = None if routes is None else await routes.answer_async(request)
+                response: HttpResponseBase = await self._get_response(request) if forwarded is None else forwarded
+            finally:
+                bound = leave(former, outer)
+            if response.status_code == 500:
+                response = _answer_to(getattr(request, _NOTE, None)) or response
+            return visit.answer(response, bound)
         except BaseException as error:
             visit.fail(error)
             raise
@@ -99,25 +116,21 @@ class BalanceMiddleware:
         return _answer_to(exception)
 
 
-@lru_cache(maxsize=1)  # there is but one balancer, unless a test changes the settings
-def _ways(own: Balancer) -> "tuple[Door, Admin | None, Forwarding | None]":
-    """Where a request may go: to the project, or to the admin surface, or to a replica."""
-    return Door(own, wsgi_key, joined=True), admin_of(own), forwarding()
+@lru_cache(maxsize=1)
+def _ways() -> "tuple[Balancer, Door, Admin | None, Forwarding | None, bool]":
+    """The balancer, and where a request may go: to the project, or to the admin surface, or to a replica.
+
+    The last tells whether it may be for the middleware itself, and not for the project.
+    """
+    own = balancer()
+    admin = admin_of(own)
+    detours = admin is not None or own.presence.path is not None
+    return own, Door(own, wsgi_key, joined=True), admin, forwarding(), detours
 
 
-def _open(own: Balancer, door: Door, request: HttpRequest) -> Serving:
-    request.balancer = own  # type: ignore[attr-defined]
-    return Serving(door.open(request.META.get))
-
-
-def _finish(request: HttpRequest, response: HttpResponseBase, serving: Serving) -> HttpResponseBase:
-    if response.status_code == 500:
-        response = _answer_to(getattr(request, _NOTE, None)) or response
-    if isinstance(response, StreamingHttpResponse):
-        serve_body(response, serving)
-    else:
-        conclude(serving.request)
-    return response
+def _forget(*, setting: str, **_: object) -> None:
+    if setting == SETTING:
+        _ways.cache_clear()
 
 
 def _answer_to(error: BaseException | None) -> HttpResponse | None:
@@ -135,3 +148,4 @@ def _note(*, request: HttpRequest | None = None, **_: object) -> None:
 
 
 got_request_exception.connect(_note, dispatch_uid="balancemw_django")
+setting_changed.connect(_forget, dispatch_uid="balancemw_django.ways")

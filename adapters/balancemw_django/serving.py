@@ -10,33 +10,40 @@ from balancemw.context import BOUND, REQUEST, Bound, Request
 from balancemw.inbound import conclude
 
 
-class Serving:
-    """Makes `request` the current one inside ``with``, and leaves nothing behind in the thread or task.
+def leave(request: Token[Request | None], bound: Token[Bound | None]) -> Bound | None:
+    """Restore what held before a request, in the thread or task; returns the bound that held at its end.
 
-    It is entered for the view, and again for each step of a streamed body. A bound that holds where a step ends, such
-    as that of an attempt whose answer is being passed on, holds again in the next. Only our two variables are
-    touched: a context of its own per request would hide what a view sets from the middleware around it, such as the
-    language.
+    Only our two variables are set for a request: a context of its own would hide what a view sets from the middleware
+    around it, such as the language.
+    """
+    held = BOUND.get()
+    try:
+        BOUND.reset(bound)
+        REQUEST.reset(request)
+    except ValueError:  # a coroutine thrown away half-way is ended in another context than its own
+        pass
+    return held
+
+
+class Serving:
+    """Makes `request` the current one inside ``with``, for each step of a streamed body.
+
+    A bound that holds where a step ends, such as that of an attempt whose answer is being passed on, holds again in the
+    next; `bound` is what held at the end of the view.
     """
 
     __slots__ = ("_bound", "_tokens", "request")
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, bound: Bound | None) -> None:
         self.request = request
-        self._bound: Bound | None = request.deadline
+        self._bound = bound
         self._tokens: list[tuple[Token[Request | None], Token[Bound | None]]] = []
 
     def __enter__(self) -> None:
         self._tokens.append((REQUEST.set(self.request), BOUND.set(self._bound)))
 
     def __exit__(self, *_: object) -> None:
-        request, bound = self._tokens.pop()
-        self._bound = BOUND.get()
-        try:
-            BOUND.reset(bound)
-            REQUEST.reset(request)
-        except ValueError:  # a coroutine thrown away half-way is ended in another context than its own
-            pass
+        self._bound = leave(*self._tokens.pop())
 
 
 def serve_body(response: StreamingHttpResponse, serving: Serving) -> None:

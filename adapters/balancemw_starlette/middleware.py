@@ -8,7 +8,7 @@ from functools import partial
 from balancemw import Balancer, Settings
 from balancemw.admin import admin_of
 from balancemw.balancer import install
-from balancemw.context import BOUND, REQUEST, Bound, Request
+from balancemw.context import BOUND, REQUEST, Bound, Request, enter_request
 from balancemw.events import LOG
 from balancemw.farewell import watch_sigterm
 from balancemw.inbound import ATTEMPT_COUNT, Door, problem_of
@@ -51,7 +51,9 @@ class BalanceMiddleware:
             raise TypeError("settings= and balancer= say the same thing: give one of them")
         self.balancer = install(Balancer(settings) if balancer is None else balancer)
         self._app = app
+        self._presence = self.balancer.presence
         self._admin = admin_of(self.balancer)
+        self._detours = self._admin is not None or self._presence.path is not None
         self._owned = balancer is None
         self._closed = False
         self._forwarding = Forwarding(self.balancer) if self.balancer.settings.routes else None
@@ -63,32 +65,43 @@ class BalanceMiddleware:
         if scope["type"] != "http":
             await self._converse(scope, receive, send)
             return
-        below = None if self._admin is None else self._admin.below(path_below_mount(scope))
-        if self._admin is not None and below is not None:  # first, as a route may be all of the app
-            await attend(self.balancer, partial(serve_admin, self._admin, below), scope, receive, send)
+        presence = self._presence
+        if (self._detours or not presence.watched) and await self._own(scope, receive, send):
             return
-        report = report_for(self.balancer, scope)
-        if report is not None:
-            await give_report(report, self.balancer.presence, scope, send)
-            return
-        told, presence = self._told(scope), self.balancer.presence
-        answer = Answer(send, scope, presence, presence.enter(), told.get(FORMAT))
+        answer = Answer()
+        answer.server = send
+        answer.scope = scope
+        answer.begun = False
+        answer.held = ()
+        self._door.open(answer, self._told(scope).get)
+        tokens = enter_request(answer)
         try:
-            await self._serve(told, scope, receive, answer)
+            await self._serve(scope, receive, answer)
         except Exception:
             answer.fail()
             raise
         finally:
+            _leave(*tokens)
             presence.leave()
 
-    async def _serve(self, told: Mapping[str, str], scope: Scope, receive: Receive, answer: Answer) -> None:
-        answer.request = request = self._door.open(told.get)
+    async def _own(self, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Whether a request was for the middleware itself, and has been answered."""
+        below = None if self._admin is None else self._admin.below(path_below_mount(scope))
+        if self._admin is not None and below is not None:  # first, as a route may be all of the app
+            await attend(self.balancer, partial(serve_admin, self._admin, below), scope, receive, send)
+            return True
+        report = report_for(self.balancer, scope)
+        if report is None:
+            return False
+        await give_report(report, self._presence, scope, send)
+        return True
+
+    async def _serve(self, scope: Scope, receive: Receive, answer: Answer) -> None:
         forwarded = None if self._forwarding is None else self._forwarding.app_for(scope)
         if forwarded is not None:
-            await self._run(forwarded, request, scope, receive, answer.count)
+            await forwarded(scope, receive, answer.count)
             return
         scope.setdefault("state", {})["balancer"] = self.balancer
-        tokens = REQUEST.set(request), BOUND.set(request.deadline)
         try:
             await self._app(scope, receive, answer.send)
         except Exception as error:
@@ -98,9 +111,8 @@ class BalanceMiddleware:
                 raise
             await give(problem, scope, receive, answer.count)
         else:
-            await answer.release()
-        finally:
-            _leave(*tokens)
+            if answer.held:
+                await answer.release()
 
     async def _converse(self, scope: Scope, receive: Receive, send: Send) -> None:
         """What is not a request with an answer."""
@@ -118,7 +130,7 @@ class BalanceMiddleware:
 
     async def _run(self, app: ASGIApp, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
         """Run `app` in the context of `request`; whoever called us, a test or an outer app, keeps its own."""
-        tokens = REQUEST.set(request), BOUND.set(request.deadline)
+        tokens = enter_request(request)
         try:
             await app(scope, receive, send)
         finally:

@@ -1,98 +1,123 @@
 """The answer of a WSGI app: its beginning, which can still be replaced, and its body."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextvars import Context
+from itertools import chain
+from math import inf
 from types import TracebackType
+from typing import TYPE_CHECKING, Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from balancemw.context import Request
-from balancemw.inbound import Problem, conclude, problem_of, wsgi_key
-from balancemw.orca import FORMAT, REPORT
-from balancemw.presence import Presence
+from balancemw.inbound import Problem, problem_of
+from balancemw.orca import REPORT
 
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 
-_FORMAT = wsgi_key(FORMAT)
-_END = b"the end"  # told from all that an app yields by its identity
+_TOLD = ()
 
 
-class Answer:
-    """How the app begins its answer, held back until the first part of the body, so that an error may replace it.
+class Answer(Request):
+    """A request, and how the app begins its answer to it.
 
-    Calling the server's `start_response` a second time, with the error, would be the protocol's way, but gunicorn then
-    sends the headers of both. From its making to `end`, the request counts as one that is being served.
+    That is held back until the first part of the body is there, so that an error may replace it. Calling the server's
+    `start_response` a second time, with the error, would be the protocol's way, but gunicorn then sends the headers of
+    both.
 
     It knows nothing of the body: an app's generator knows `start`, and has to go with the body when that is abandoned.
 
     Attributes:
-        started: whether the server has been told.
+        server: the server's `start_response`.
+        head: status and headers that are held back; None: there are none yet; empty: the server has been told.
+        write: the server's, once it has been told.
     """
 
-    __slots__ = ("_arrival", "_environ", "_head", "_presence", "_start", "_write", "started")
+    __slots__ = ("head", "server", "write")
 
-    def __init__(self, presence: Presence, environ: WSGIEnvironment, start_response: StartResponse) -> None:
-        self.started = False
-        self._presence = presence
-        self._environ = environ
-        self._start = start_response
-        self._head: tuple[str, list[tuple[str, str]]] | None = None
-        self._write: Callable[[bytes], object] | None = None
-        self._arrival = presence.enter()
+    server: StartResponse
+    head: tuple[str, list[tuple[str, str]]] | tuple[()] | None
+    write: Callable[[bytes], object]
+
+    if TYPE_CHECKING:
+
+        def __init__(self) -> None: ...
+    else:
+        __init__ = object.__init__  # one in Python would cost as much as all that is set, most of it by `Door.open`
 
     def start(
         self, status: str, headers: list[tuple[str, str]], exc_info: _ExcInfo | None = None, /
     ) -> Callable[[bytes], object]:
         """The `start_response` that the app is given."""
-        if self._head is not None and exc_info is None:
+        if self.head is not None:
+            return self._start_again(status, headers, exc_info)
+        self.head = status, headers
+        return self._write_out
+
+    def _start_again(
+        self, status: str, headers: list[tuple[str, str]], exc_info: _ExcInfo | None
+    ) -> Callable[[bytes], object]:
+        if exc_info is None:
             self.release()  # the app's mistake: the server has the words for it
-        if self.started:
-            return self.tell(status, headers, exc_info)
-        self._head = (status, headers)
+        if self.head == _TOLD:
+            return self._tell(status, headers, exc_info)
+        self.head = status, headers
         return self._write_out
 
     def _write_out(self, data: bytes) -> object:
         self.release()
-        return self._write(data) if self._write is not None else None
+        return self.write(data)
 
     def release(self) -> None:
         """Tell the server what was held back."""
-        if self._head is not None:
-            head, self._head = self._head, None
-            self._write = self.tell(*head)
+        if not self.head:
+            if self.head is None:  # the app has not begun, which the server has words for
+                self.fail()
+            return
+        status, headers = self.head
+        self.head = _TOLD
+        if status < "5" and self.note is None and not self.balancer.presence.draining:
+            server = self.server
+            self.write = server(status, headers)
+            return
+        self.balancer.presence.answered(self.note, status >= "5")
+        self.write = self._tell(status, headers)
 
-    def tell(
-        self, status: str, headers: list[tuple[str, str]], exc_info: _ExcInfo | None = None, /
+    def _tell(
+        self, status: str, headers: list[tuple[str, str]], exc_info: _ExcInfo | None = None
     ) -> Callable[[bytes], object]:
         """The server's `start_response`, told also what every answer says of the app."""
-        presence = self._presence
-        if not self.started:
-            self.started = True
-            presence.answered(self._arrival, status[:1] == "5")
+        presence, note = self.balancer.presence, self.note
         if presence.draining:
             headers = [*headers, *presence.headers()]  # Connection is the server's affair (PEP 3333)
-        asked = self._environ.get(_FORMAT)
-        if asked and not any(name.lower() == REPORT for name, _ in headers):  # of the app's own, which knows better
-            said = presence.load_header(asked)
+        if note and note.asked and not any(name.lower() == REPORT for name, _ in headers):  # the app knows better
+            said = presence.load_header(note.asked)
             headers = headers if said is None else [*headers, said]
-        return self._start(status, headers, exc_info) if exc_info else self._start(status, headers)
+        return self.server(status, headers, exc_info) if exc_info else self.server(status, headers)
 
-    def replace(self, error: BaseException) -> list[bytes] | None:
+    def replace(self, error: BaseException, environ: WSGIEnvironment) -> list[bytes] | None:
         """Answer an error of ours instead, and return the body; None: it is another's, or the server has been told."""
-        problem = None if self.started else problem_of(error)
-        if problem is None:
+        if self.head == _TOLD:
             return None
-        self._head = None
-        return give(problem, self._environ, self.tell)
+        problem = problem_of(error)
+        if problem is None:
+            self.fail()
+            return None
+        self.head = None
+        body = give(problem, environ, self.start)
+        self.release()
+        return body
 
     def settle(self) -> None:
-        """Nothing else will be told. The server that we can reach may hold the body: abandoned, both are to go."""
-        del self._start
+        """Tell the server, and forget it: nothing else will be told.
 
-    def end(self) -> None:
-        """The request has been served."""
-        if not self.started:
-            self._presence.answered(self._arrival, True)  # what ends before its first part has raised
-        self._presence.leave()
+        The server that we can reach may hold the body, which reaches us: abandoned, all are to go.
+        """
+        self.release()
+        del self.server, self.write
+
+    def fail(self) -> None:
+        """There is no answer."""
+        self.balancer.presence.answered(self.note, True)
 
 
 def give(problem: Problem, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
@@ -101,50 +126,33 @@ def give(problem: Problem, environ: WSGIEnvironment, start_response: StartRespon
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [problem.body]
 
 
-def is_whole(body: Iterable[bytes], environ: WSGIEnvironment) -> bool:
-    """Whether the server had better get the body as it is: it knows the length of a list, and how to send a file."""
-    if type(body) in (list, tuple):
-        return True
-    wrapper = environ.get("wsgi.file_wrapper")
-    return isinstance(wrapper, type) and isinstance(body, wrapper)
+class Body(chain[bytes]):
+    """The body of an answer: iterables of its parts, one after the other.
 
+    The first part has been taken before: an error that comes before it can still be answered.
 
-class Body:
-    """The body of an answer, iterated and closed in the context of its request."""
+    Attributes:
+        whole: the app's body, which is closed with it.
+        context: of the request, where that is done.
+        request: that is being served until this is closed.
+    """
 
-    __slots__ = ("_answer", "_body", "_closed", "_context", "_request")
+    __slots__ = ("context", "request", "whole")
 
-    def __init__(self, body: Iterable[bytes], context: Context, answer: Answer, request: Request) -> None:
-        self._body = body
-        self._context = context
-        self._answer = answer
-        self._request = request
-        self._closed = False
-
-    def __iter__(self) -> Iterator[bytes]:
-        answer, run = self._answer, self._context.run
-        try:
-            chunks = run(iter, self._body)
-            while (chunk := run(next, chunks, _END)) is not _END:
-                if not answer.started:
-                    answer.release()
-                yield chunk
-            if not answer.started:
-                answer.release()
-            return
-        except Exception as error:
-            instead = answer.replace(error)
-            if instead is None:
-                raise
-        yield from instead
+    context: Context
+    request: Request
+    whole: Any
 
     def close(self) -> None:
         """Close the app's body, once."""
-        if self._closed:
+        request = self.request
+        if request.over:
             return
-        self._closed = True
-        self._answer.end()
-        conclude(self._request)
-        close = getattr(self._body, "close", None)
-        if close is not None:
-            self._context.run(close)
+        request.over = True
+        request.until = inf  # as `conclude`
+        next(request.balancer.presence.departures)  # as `Meter.leave`
+        try:
+            close = self.whole.close
+        except AttributeError:
+            return
+        self.context.run(close)

@@ -4,7 +4,7 @@ from collections import deque
 from heapq import heapify, heappop, heappush
 from math import inf
 
-from balancemw.meter import Arrival, Meter, cores
+from balancemw.meter import Meter, Note, cores
 from balancemw.orca import LoadReport
 from balancemw.simulate.faults import Fault
 from balancemw.simulate.message import OK, Answer, Attempt, Flight, Waiting
@@ -64,7 +64,7 @@ class Replica:
         self._waiting: list[tuple[float, int, Flight, Attempt]] = []  # a heap of those who wait, by when they give up
         self._patrol_at = inf  # when the first of them will
         self._meter: Meter | None = None
-        self._arrivals: dict[Attempt, Arrival] = {}
+        self._arrivals: dict[Attempt, Note | None] = {}
         self._worked = self._cores = 0.0
 
     # -- a request's way
@@ -77,7 +77,7 @@ class Replica:
             if self._refuses(flight, attempt):
                 return
         if self._meter is not None:
-            self._arrivals[attempt] = self._meter.enter()
+            self._arrivals[attempt] = self._meter.enter(self._world.clock())
         if self.faults and self._suffers(flight, attempt):
             return
         if self._busy < self._kind.workers:
@@ -110,13 +110,13 @@ class Replica:
         self._answer(flight, attempt, OK)
 
     def _answer(self, flight: Flight, attempt: Attempt, answer: Answer) -> None:
-        arrival = self._arrivals.pop(attempt, None)
-        if arrival is not None and self._meter is not None:
-            self._meter.answered(arrival, answer.status >= 500)
+        counted = self._meter if attempt in self._arrivals else None
+        if counted is not None:
+            counted.answered(self._arrivals.pop(attempt), answer.status >= 500)
         if flight.attempt is attempt:
             flight.end(answer, None, self)
-        if arrival is not None and self._meter is not None:
-            self._meter.leave()
+        if counted is not None:
+            counted.leave()
 
     def _reply(self, waiting: Waiting, answer: Answer) -> None:
         self._answer(*waiting, answer)

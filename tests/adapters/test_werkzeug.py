@@ -335,6 +335,73 @@ def test_a_body_that_fails_before_its_first_part_is_answered_like_any_failure(ch
     assert closed == [True]
 
 
+def test_a_body_that_fails_before_its_first_part_by_an_error_of_its_own_is_closed_and_counted_out():
+    closed: list[str] = []
+
+    class Chunks:
+        def __iter__(self) -> Iterator[bytes]:
+            raise KeyError("mine")
+
+        def close(self) -> None:
+            closed.append(ask())
+
+    middleware = BalanceMiddleware(streaming(Chunks), settings(7001))
+    with pytest.raises(KeyError, match="mine"):
+        list(Server().call(middleware))
+    presence = middleware.balancer.presence
+    assert (closed, presence.in_flight, presence.errors) == (["127.0.0.1:7001"], 0, 1)
+
+
+def test_an_answer_that_the_server_refuses_is_counted_out_and_its_body_closed():
+    closed: list[bool] = []
+
+    def chunks() -> Iterator[bytes]:
+        try:
+            yield b"one"
+        finally:
+            closed.append(True)
+
+    def refuse(status: str, headers: Any, exc_info: Any = None) -> Any:
+        raise ValueError("no such header")
+
+    middleware = BalanceMiddleware(streaming(chunks), settings())
+    environ: WSGIEnvironment = {}
+    setup_testing_defaults(environ)
+    with pytest.raises(ValueError, match="no such header"):
+        middleware(environ, refuse)
+    assert (closed, middleware.balancer.presence.in_flight) == ([True], 0)
+
+
+@pytest.mark.parametrize("body", [[b"one"], iter([b"one"])])
+def test_an_app_that_begins_no_answer_has_failed_and_the_server_hears_of_no_beginning(body: Body):
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Body:
+        return body
+
+    server, middleware = Server(), BalanceMiddleware(app, settings())
+    given: Any = server.call(middleware)
+    assert b"".join(given) == b"one"
+    if given is not body:
+        given.close()
+    presence = middleware.balancer.presence
+    assert (server.begun, presence.in_flight, presence.served, presence.errors) == ([], 0, 1, 1)
+
+
+def test_each_part_is_taken_when_the_server_asks_for_it_but_for_the_first():
+    taken: list[int] = []
+
+    def chunks() -> Iterator[bytes]:
+        for number in range(3):
+            taken.append(number)
+            yield b"%d" % number
+
+    server = Server()
+    body = iter(server.call(BalanceMiddleware(streaming(chunks), settings())))
+    assert (taken, len(server.begun)) == ([0], 1)  # without it nobody knows yet whether an error will take its place
+    assert (next(body), taken) == (b"0", [0])
+    assert (next(body), taken) == (b"1", [0, 1])
+    assert list(body) == [b"2"]
+
+
 @pytest.mark.parametrize("error", [NoNodeAvailable, DeadlineExceeded])
 def test_once_the_answer_has_begun_errors_go_up(error):
     def chunks() -> Iterator[bytes]:

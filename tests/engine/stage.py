@@ -14,6 +14,7 @@ import httpx
 import requests
 
 from balancemw import Balancer, DeadlineExceeded, Event, Node, Service
+from balancemw.context import Clock, Request
 from tests.engine.clock import FakeClock
 
 Outcome = Callable[[], object]
@@ -30,6 +31,16 @@ class Answer:
 
     def close(self) -> None:
         self.closed = True
+
+
+class TimedRequest(Request):
+    """An inbound request that is due on a clock of the test's own."""
+
+    __slots__ = ("clock",)
+
+    def __init__(self, balancer: object, until: float, clock: Clock) -> None:
+        self.clock = clock
+        super().__init__(balancer, until=until)
 
 
 # One way at least to see each kind of fault, as clients and the standard library raise it.

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from balancemw import deadline, remaining
 from balancemw.context import BOUND, REQUEST, Bound, Request, enter_request, time_left
 from tests.engine.clock import FakeClock, virtual_run
+from tests.engine.stage import TimedRequest
 
 HOUR = 3600.0
 LONG = 1e6  # seconds: no test takes so long that it could not tell these from each other
@@ -250,7 +251,7 @@ class TestIsolation:
 class TestRequest:
     def test_entering_makes_its_deadline_the_bound(self):
         clock = FakeClock()
-        request = Request("the balancer", deadline=Bound(clock() + 3.0, clock))
+        request = TimedRequest("the balancer", clock() + 3.0, clock)
 
         def serve() -> float | None:
             enter_request(request)
@@ -271,4 +272,4 @@ class TestRequest:
 
     def test_what_a_request_is_unless_told_otherwise(self):
         request = Request("the balancer")
-        assert (request.balancer, request.retries_allowed, request.deadline) == ("the balancer", True, None)
+        assert (request.balancer, request.retries_allowed, request.until) == ("the balancer", True, math.inf)

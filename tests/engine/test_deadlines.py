@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,17 +11,17 @@ import pytest
 import requests
 
 from balancemw import BalanceError, DeadlineExceeded, Node, deadline, remaining
-from balancemw.context import BOUND, Bound, Request, current_bound, enter_request
+from balancemw.context import BOUND, Bound, current_bound, enter_request
 from tests.engine.clock import virtual_run
-from tests.engine.stage import Stage, refused
+from tests.engine.stage import Stage, TimedRequest, refused
 
 
 def in_request(stage: Stage, seconds: float | None, function: Callable[[], Any]) -> Any:
     """What `function` returns inside an inbound request that has `seconds` left."""
 
     def serve() -> Any:
-        end = None if seconds is None else Bound(stage.clock() + seconds, stage.clock)
-        enter_request(Request(stage.balancer, deadline=end))
+        end = math.inf if seconds is None else stage.clock() + seconds
+        enter_request(TimedRequest(stage.balancer, end, stage.clock))
         return function()
 
     return contextvars.copy_context().run(serve)

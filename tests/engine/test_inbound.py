@@ -4,16 +4,16 @@ import json
 import logging
 from collections.abc import Mapping
 from math import inf
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from balancemw import Balancer, DeadlineExceeded, NoNodeAvailable, SettingsError, UnknownService
-from balancemw.context import Bound, Request, time_left
+from balancemw.context import Request, time_left
 from balancemw.inbound import Door, conclude, problem_of
 from tests.engine.clock import FakeClock
+from tests.engine.stage import TimedRequest
 
 MILLISECONDS = "x-request-timeout-ms"
 ENVOY = "x-envoy-expected-rq-timeout-ms"
@@ -24,20 +24,21 @@ NOW = 0.0
 
 @pytest.fixture(autouse=True)
 def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("balancemw.inbound.time", SimpleNamespace(monotonic=FakeClock(NOW)))
+    monkeypatch.setattr("balancemw.inbound.monotonic", FakeClock(NOW))
 
 
 def opened(headers: Mapping[str, str], **inbound: object) -> Request:
     balancer = Balancer({"services": {"s": {"nodes": ["http://a:1"]}}, "inbound": inbound})
-    request = Door(balancer).open(headers.get)
+    request = Request(None)
+    Door(balancer).open(request, headers.get)
     assert request.balancer is balancer
     return request
 
 
 def granted(headers: Mapping[str, str], **inbound: object) -> float | None:
     """Seconds that a request with these headers has; None when nothing bounds it."""
-    deadline = opened(headers, **inbound).deadline
-    return None if deadline is None else deadline.until - NOW
+    until = opened(headers, **inbound).until
+    return None if until == inf else until - NOW
 
 
 class TestDeadline:
@@ -142,23 +143,21 @@ class TestChain:
 
     def test_it_does_not_hide_the_deadline(self):
         request = opened({COUNT: "2", MILLISECONDS: "500"})
-        assert (request.retries_allowed, request.deadline and request.deadline.until) == (False, NOW + 0.5)
+        assert (request.retries_allowed, request.until) == (False, NOW + 0.5)
 
 
 class TestConclude:
     def test_what_goes_on_after_the_answer_has_the_time_it_needs(self):
         clock = FakeClock()
-        request = Request("a balancer", deadline=Bound(clock() + 1.0, clock))
-        assert time_left(request.deadline) == 1.0
+        request = TimedRequest("a balancer", clock() + 1.0, clock)
+        assert time_left(request) == 1.0
         conclude(request)
-        assert time_left(request.deadline) is None
-        assert request.deadline is not None
-        assert request.deadline.until == inf
+        assert time_left(request) is None
 
     def test_without_a_deadline_there_is_nothing_to_do(self):
         request = Request("a balancer")
         conclude(request)
-        assert request.deadline is None
+        assert time_left(request) is None
 
 
 class TestProblems:

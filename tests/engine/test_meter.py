@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balancemw import meter
-from balancemw.meter import WINDOW, Meter
+from balancemw.meter import WINDOW, Meter, Note
 from tests.engine.clock import FakeClock
 
 
@@ -22,17 +22,20 @@ class Bench:
         self.cpu = 0.0
         self.meter = Meter(self.clock, lambda: self.cpu)
 
+    def enter(self) -> Note | None:
+        return self.meter.enter(self.clock())
+
     def serve(self, takes: float = 0.0, *, failed: bool = False) -> None:
-        arrival = self.meter.enter()
+        note = self.enter()
         self.clock.advance(takes)
-        self.meter.answered(arrival, failed)
+        self.meter.answered(note, failed)
         self.meter.leave()
 
     @contextmanager
     def serving(self, count: int = 1) -> Iterator[None]:
         """Requests that are being served."""
         for _ in range(count):
-            self.meter.enter()
+            self.enter()
         yield
         for _ in range(count):
             self.meter.leave()
@@ -159,10 +162,10 @@ def test_it_is_that_of_about_as_many_in_flight(bench: Bench):
 
 def test_how_many_there_were_when_it_came_counts_and_not_when_it_went(bench: Bench):
     bench.meter.load()
-    crowd = [bench.meter.enter() for _ in range(16)]
-    for number, arrival in enumerate(crowd):
+    crowd = [bench.enter() for _ in range(16)]
+    for number, note in enumerate(crowd):
         bench.clock.advance(0.1)
-        bench.meter.answered(arrival, False)
+        bench.meter.answered(note, False)
         bench.meter.leave()
         assert number < 16
     assert bench.named("latency") == pytest.approx(0.1)  # of the first, which came alone
@@ -183,7 +186,7 @@ def test_an_old_one_says_nothing(bench: Bench):
 
 def test_more_in_flight_than_anybody_has_is_no_harm(bench: Bench):
     bench.meter.load()
-    bench.meter.answered((bench.clock(), 1 << 40), False)
+    bench.meter.answered(Note(None, bench.clock(), 1 << 40), False)
     assert bench.named("latency") == 0.0
 
 
@@ -245,7 +248,7 @@ def test_a_child_begins_anew(bench: Bench):
         report = bench.meter.load()
         assert (report.rps_fractional, report.eps, report.named_metrics) == (0.0, 0.0, {"in_flight": 0.0})
         for _ in range(3):
-            bench.meter.enter()
+            bench.enter()
 
 
 def test_the_app_may_say_how_busy_it_is(bench: Bench):

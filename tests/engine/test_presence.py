@@ -95,18 +95,66 @@ def test_requests_are_counted_whichever_thread_serves_them():
 
     def serve() -> None:
         for _ in range(2000):
-            presence.enter()
+            presence.enter(time.monotonic())
             presence.leave()
 
     threads = [threading.Thread(target=serve) for _ in range(4)]
     for thread in threads:
         thread.start()
-    presence.enter()
+    presence.enter(time.monotonic())
     for thread in threads:
         thread.join()
     assert (told(presence)["in_flight"], told(presence)["requests"]) == (1, 8001)
     presence.after_fork()
     assert (told(presence)["in_flight"], told(presence)["requests"]) == (0, 0)
+
+
+def test_to_look_at_the_counts_changes_none_of_them():
+    presence = Presence(PATH, 5.0)
+    going = threading.Event()
+
+    def serve() -> None:
+        for _ in range(2000):
+            presence.enter(time.monotonic())
+            presence.leave()
+
+    def look() -> None:
+        while not going.is_set():
+            assert 0 <= presence.in_flight <= 3
+            assert 0 <= presence.served <= 6000
+            presence.load()
+
+    servers = [threading.Thread(target=serve) for _ in range(3)]
+    looker = threading.Thread(target=look)
+    for thread in (looker, *servers):
+        thread.start()
+    for thread in servers:
+        thread.join()
+    going.set()
+    looker.join()
+    assert (presence.in_flight, presence.served) == (0, 6000)
+
+
+def test_requests_that_come_and_go_while_somebody_looks_are_not_in_flight():
+    presence = Presence(PATH, 5.0)
+    numbers = presence.departures
+
+    class Interrupted:
+        """Has other threads run once, after the first number."""
+
+        done = False
+
+        def __next__(self) -> int:
+            number = next(numbers)
+            if not self.done:
+                self.done = True
+                for _ in range(5):
+                    presence.enter(0.0)
+                    presence.leave()
+            return number
+
+    presence.departures = Interrupted()  # type: ignore[assignment]
+    assert (presence.in_flight, presence.served) == (0, 5)
 
 
 def test_a_balancer_can_be_told_and_so_can_all_of_a_process():
@@ -139,7 +187,7 @@ def test_who_does_not_drain_has_nothing_to_take_back(caplog: pytest.LogCaptureFi
 )
 def test_it_tells_its_load_as_asked(form: str, begin: str):
     presence = Presence(None, 5.0)
-    presence.enter()
+    presence.enter(time.monotonic())
     header = presence.load_header(form)
     assert header is not None
     name, said = header

@@ -146,7 +146,7 @@ class TestEnvirons:
     def test_no_routes_no_forwarding(self, replica: Replica):
         app = BalanceMiddleware(own, {**settings(replica), "routes": {}})
         assert Given(app).read() == b"the app's own"
-        assert app._forwarding is None
+        assert app._app is own
 
 
 class TestBodies:
