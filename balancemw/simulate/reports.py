@@ -10,12 +10,13 @@ _NUMBERS: dict[float, float] = {}  # those in reports, which are rounded: so tha
 def compact(report: LoadReport) -> LoadReport:
     """The same report, as `balancemw.meter` makes them, in half of the memory."""
     same, metrics = _NUMBERS.setdefault, report.named_metrics
-    cpu, rate, others = report.cpu_utilization, report.rps_fractional, metrics[IN_FLIGHT]
+    cpu, rate, errors = report.cpu_utilization, report.rps_fractional, report.eps
+    others, latency = metrics[IN_FLIGHT], metrics.get(LATENCY)
     return LoadReport(
         cpu_utilization=same(cpu, cpu),
         rps_fractional=same(rate, rate),
-        eps=report.eps,
-        named_metrics=_Metrics(same(others, others), metrics.get(LATENCY)),
+        eps=same(errors, errors),
+        named_metrics=_Metrics(same(others, others), None if latency is None else same(latency, latency)),
     )
 
 
