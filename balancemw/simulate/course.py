@@ -69,7 +69,7 @@ class Course:
         self.world = World()
         self.events = Counted()
         self.replicas = [Replica(self.world, i, scenario.replica, speed) for i, speed in enumerate(scenario.speeds)]
-        self.record = Record()
+        self.record = Record(scenario.requests)
         self.office = Office(self.world, self.replicas, self._ended, scenario.timeout)
         self.callers = self._employ(settings, Random(f"choices {seed}"))
         terms = self.callers[0].terms
@@ -122,7 +122,7 @@ class Course:
         self._call()
         while self.open and self.world.plans:
             self.world.run(self.world.plans[0][0])
-        connections = None if self.variant is None else self._connections()
+        connections = None if self.variant is None else self._connections()  # there may be a million pairs
         outcome = self.record.outcome(self.strategy, self.office, self.events.counts, time.perf_counter() - began)
         crossed = self.office.crossed / max(1, outcome.tries) if self.scenario.replica.zones else None
         of_bad = self._of_bad + (outcome.tries if self._faulty else 0)

@@ -93,10 +93,12 @@ class Replica:
             self._world.at(self._world.now, self._reply, (flight, attempt), Answer(503))
 
     def _work(self, flight: Flight, attempt: Attempt) -> None:
-        takes = flight.work / self.pace
+        world, takes = self._world, flight.work / self.pace
+        end = world.now + takes
         self._worked += takes
-        self._bound(flight, attempt, takes)
-        self._world.at(self._world.now + takes, self._finish, flight, attempt)
+        if end > attempt.until and flight.attempt is attempt:  # `_bound`, in place
+            world.at(attempt.until, self._give_up, flight, attempt)
+        world.at(end, self._finish, flight, attempt)
 
     def _finish(self, flight: Flight, attempt: Attempt) -> None:
         if self.faults and self.hangs:
@@ -110,13 +112,14 @@ class Replica:
         self._answer(flight, attempt, OK)
 
     def _answer(self, flight: Flight, attempt: Attempt, answer: Answer) -> None:
-        arrival = self._arrivals.pop(attempt, None)
-        if arrival is not None and self._meter is not None:
-            self._meter.answered(arrival, answer.status >= 500)
+        meter = self._meter
+        arrival = None if meter is None else self._arrivals.pop(attempt, None)
+        if meter is not None and arrival is not None:
+            meter.answered(arrival, answer.status >= 500)
         if flight.attempt is attempt:
             flight.end(answer, None, self)
-        if arrival is not None and self._meter is not None:
-            self._meter.leave()
+        if meter is not None and arrival is not None:
+            meter.leave()
 
     def _reply(self, waiting: Waiting, answer: Answer) -> None:
         self._answer(*waiting, answer)

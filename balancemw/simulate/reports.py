@@ -1,6 +1,7 @@
 """Load reports in less memory: every one of a thousand callers may keep one of every one of a thousand replicas."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from balancemw.orca import IN_FLIGHT, LATENCY, LoadReport
 
@@ -29,11 +30,16 @@ class _Metrics(Mapping[str, float]):
         self._in_flight = in_flight
         self._latency = latency
 
-    def __getitem__(self, name: str) -> float:
+    def get(self, name: str, default: object = None) -> Any:
+        """As of every mapping, whose own comes to as much as all the rest of hearing a report."""
         found = self._in_flight if name == IN_FLIGHT else self._latency if name == LATENCY else None
+        return default if found is None else found
+
+    def __getitem__(self, name: str) -> float:
+        found = self.get(name)
         if found is None:
             raise KeyError(name)
-        return found
+        return found  # type: ignore[no-any-return]
 
     def __iter__(self) -> Iterator[str]:
         return iter((IN_FLIGHT,) if self._latency is None else (IN_FLIGHT, LATENCY))
