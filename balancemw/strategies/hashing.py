@@ -27,7 +27,8 @@ from balancemw.strategies.options import number
 POINTS = 128
 _PASSED = 32  # nodes of a key that are looked at for one with room, before the least full of them has to do
 _BITS = 30  # Python's integers are quickest up to here
-_MASK = (1 << _BITS) - 1
+_ROUND = 1 << _BITS
+_MASK = _ROUND - 1
 _ROOM = 1.5  # places for each point
 
 
@@ -105,7 +106,7 @@ class Ring:
     def _laid_out(self, peers: Sequence[Load]) -> "array[int]":
         low = max(1, len(peers)).bit_length()
         marks = sorted(point << low | i for i, peer in enumerate(peers) for point in _points(peer))
-        marks += [mark + (1 << _BITS + low) for mark in marks[:1]]  # the end is the beginning once more
+        marks += [mark + (_ROUND << low) for mark in marks[:1]]  # the end is the beginning once more
         ring, owner, places, taken = array("I"), (1 << low) - 1, self._places, 0
         for mark in marks:
             point = mark >> low
@@ -140,21 +141,22 @@ class Ring:
         i = (place * self._places >> _BITS) * 2
         while ring[i] < place:
             i += 2
-        owner, least, last = -1, inf, place + _MASK
+        owner, least, enough = -1, inf, inf
         while True:
-            if i == end:
-                i, place, last = 0, place - _MASK - 1, last - _MASK - 1
             distance = ring[i] - place
-            if distance >= least or (ring[i] > last and owner >= 0):
+            if distance >= enough:
                 return owner  # nobody further on can be nearer, or all have been seen
             who = ring[i + 1]
             if not out[who]:
                 reach = distance * slowness[who]
                 if reach < least:
-                    owner, least = who, reach
                     if reach == distance:  # nobody is quicker
-                        return owner
+                        return who
+                    owner, least = who, reach
+                    enough = reach if reach < _ROUND else _ROUND
             i += 2
+            if i == end:
+                i, place = 0, place - _ROUND
 
 
 def _relieve(who: int, place: int, ring: Ring, everyone: Sequence[Load], out: bytearray, most: float) -> int:
