@@ -13,7 +13,7 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a strategy of one's own prints must not get into the outcome
     scenario, strategy, seed, variant = pickle.load(sys.stdin.buffer)
-    gc.disable()
+    gc.disable()  # also for what comes after the simulation: nothing is kept longer than the process lives
     outcome = follow(scenario, strategy, seed, variant)
     out.write(pickle.dumps(outcome))
     out.close()
