@@ -39,6 +39,8 @@ UNKNOWN = 1.0
 assumed only while a call waits there or a failure counts: a second is a hundred times what some services take, and
 taken for what the node was seen to do it would keep one that is well by now waiting for a quarter of a minute."""
 
+_NONE_LOST = (0.0, 0.0)
+
 
 class Load:
     """A node and the load its callers put on it. Times come in as numbers; the pool's lock guards the writes.
@@ -65,8 +67,7 @@ class Load:
 
     __slots__ = (
         "_failed_at",
-        "_heard_at",
-        "_lost_at",
+        "_lost",
         "cut_short",
         "in_flight",
         "latency",
@@ -103,7 +104,7 @@ class Load:
         """Forget latency and failures: the node is not what it was when they were seen."""
         self.latency = self.longest = self.seen_at = 0.0
         self.penalty = self._failed_at = 0.0
-        self._heard_at = self._lost_at = 0.0
+        self._lost = _NONE_LOST
         self.report: LoadReport | None = None
         self.reported_at = self.reports_since = self.reported_latency = 0.0
         self.others = -1.0
@@ -115,7 +116,8 @@ class Load:
         self.report = report
         self.reported_at = now
         said, took = report.named_metrics.get(IN_FLIGHT, -1.0), report.named_metrics.get(LATENCY, 0.0)
-        self.others = max(0.0, said - max(0, self.in_flight - 1)) if 0.0 <= said < inf else -1.0
+        own = self.in_flight - 1
+        self.others = -1.0 if not 0.0 <= said < inf else max(0.0, said - own) if own > 0 else said
         self.reported_latency = took if 0.0 < took < inf else 0.0
 
     def begin(self, started: float) -> None:
@@ -196,13 +198,14 @@ class Load:
 
     def _lose(self, now: float) -> None:
         """A call ended without an answer, which is no sign of life."""
-        self._heard_at = self.heard_at
-        self.seen_at = self._lost_at = now
+        self._lost = self.heard_at, now
+        self.seen_at = now
 
     @property
     def heard_at(self) -> float:
         """When the last answer came, whatever it was; 0.0: there was none. Kept aside only by what is no answer."""
-        return self._heard_at if self.seen_at == self._lost_at else self.seen_at
+        heard_at, lost_at = self._lost
+        return heard_at if self.seen_at == lost_at else self.seen_at
 
     def failures(self, now: float) -> float:
         """The fading penalty for failures, in calls."""

@@ -1,6 +1,7 @@
 """A node as its pool sees it: its load, its record, the marks against it, and the state that follows from them."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from balancemw.ejection import Record
@@ -17,7 +18,36 @@ SHUTDOWN = 30.0
 Kubernetes give a process that is told to end. Before, its port may take a connection that nobody will answer."""
 
 NO_MARKS: Marks = MappingProxyType({})
-_NEVER = float("-inf")  # one number for all: there may be millions of peers
+_NEVER = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a node has been through, beside answering well. Replaced, never changed: most share the one of nothing.
+
+    Attributes:
+        fresh_from: calls begun before this time say nothing any more: the node has been judged and readmitted since.
+        stalled: whether it was ejected for not answering, so that any answer clears it.
+        back_by: a node that has said it is going is expected back by then, and tried often.
+        returned_at: when it came back or was added late, while it ramps up; None: at full weight.
+        trial_at: when its single trial call was sent, or None.
+        rests: how often in a row it was overloaded without saying for how long.
+        wins: successes in a row while it stands ejected.
+        overloads, neutral: calls ended by overload, and those that say nothing of the node.
+    """
+
+    fresh_from: float = _NEVER
+    stalled: bool = False
+    back_by: float = _NEVER
+    returned_at: float | None = None
+    trial_at: float | None = None
+    rests: int = 0
+    wins: int = 0
+    overloads: int = 0
+    neutral: int = 0
+
+
+_UNEVENTFUL = Past()  # one for all: there may be millions of peers
 
 
 class Peer(Load):
@@ -26,51 +56,25 @@ class Peer(Load):
     Attributes:
         record: what its traffic has shown.
         marks: claims about it, by source.
-        fresh_from: calls begun before this time say nothing any more: the node has been judged and readmitted since.
+        past: what it has been through beside that.
         eased: the share of its turns that traffic leaves it: 1.0, or less if it is slower than its peers.
         watched: whether a success has to be looked at, and not only counted: something is, or was of late, held
             against it.
-        stalled: whether it was ejected for not answering, so that any answer clears it.
         routes: its calls by route, while there are errors of the application; else None.
-        back_by: a node that has said it is going is expected back by then, and tried often.
-        returned_at: when it came back or was added late, while it ramps up; None: at full weight.
-        trial_at: when its single trial call was sent, or None.
         open: whether it may be chosen although traffic or a probe is against it.
-        rests: how often in a row it was overloaded without saying for how long.
-        wins: successes in a row while it stands ejected.
-        overloads, neutral: calls ended by overload, and those that say nothing of the node.
     """
 
-    __slots__ = (
-        "back_by",
-        "eased",
-        "fresh_from",
-        "marks",
-        "neutral",
-        "open",
-        "overloads",
-        "record",
-        "rests",
-        "returned_at",
-        "routes",
-        "stalled",
-        "trial_at",
-        "watched",
-        "wins",
-    )
+    __slots__ = ("eased", "marks", "open", "past", "record", "routes", "watched")
 
     def __init__(self, node: Node, window: float) -> None:
         super().__init__(node)
         self.record = Record(window)
         self.marks = NO_MARKS
-        self.fresh_from = self.back_by = _NEVER
-        self.returned_at: float | None = None
-        self.trial_at: float | None = None
+        self.past = _UNEVENTFUL
         self.open = True
-        self.watched = self.stalled = False
+        self.watched = False
         self.eased = 1.0
         self.routes: Routes | None = None
-        self.rests = self.wins = self.overloads = self.neutral = 0
 
     @property
     def accused(self) -> bool:
@@ -94,8 +98,8 @@ class Peer(Load):
     @property
     def figures(self) -> tuple[int, int, int]:
         """Calls in flight, calls ended and failures, of all kinds and in all."""
-        record = self.record
-        return self.in_flight, record.calls + self.overloads + self.neutral, record.failed + self.overloads
+        record, past = self.record, self.past
+        return self.in_flight, record.calls + past.overloads + past.neutral, record.failed + past.overloads
 
     def rest_left(self, now: float) -> float:
         """Seconds that it still rests after an overload."""
@@ -109,11 +113,8 @@ class Peer(Load):
 
     def begin_anew(self, now: float) -> None:
         """The node is back: what it did before says nothing any more."""
-        self.trial_at = None
-        self.stalled = False
+        self.past = replace(self.past, trial_at=None, stalled=False, back_by=_NEVER, fresh_from=now)
         self.routes = None
-        self.back_by = _NEVER
-        self.fresh_from = now
         self.record.restart(now)
         self.forget()
 
@@ -131,15 +132,16 @@ class Peer(Load):
         self.weight = self.node.weight * weight_factor(marks)
         own = marks.get("self")
         if own is not None and own.reason == GOING and own.until is not None:
-            self.back_by = own.until + RESTART
+            self.past = replace(self.past, back_by=own.until + RESTART)
         mark = marks.get("traffic")
         self.eased = mark.weight if mark is not None and mark.weight is not None else 1.0
 
     def ramp(self, now: float, window: float, least: float) -> float:
         """The share of its weight that it gets: linear over `window` seconds, from `least`; 1 when it is warm."""
-        if self.returned_at is None or window <= 0.0:
+        since = self.past.returned_at
+        if since is None or window <= 0.0:
             return 1.0
-        return min(1.0, max(least, (now - self.returned_at) / window))
+        return min(1.0, max(least, (now - since) / window))
 
     def awaits_readmission(self, now: float) -> bool:
         """Whether its time out is over and it now has to show that it works."""
@@ -148,7 +150,7 @@ class Peer(Load):
 
     def certain(self, now: float) -> bool:
         """Whether a call to it is either carried out or safely refused: not so while a server that went shuts down."""
-        return now >= self.back_by - SHUTDOWN
+        return now >= self.past.back_by - SHUTDOWN
 
     def state(self, trying: bool) -> str:
         """One word for status pages; `trying`: its trial call may be sent or is under way."""
@@ -160,7 +162,7 @@ class Peer(Load):
         mark = self.marks.get("traffic")
         if mark is not None and mark.kind != "weight":
             return "resting" if mark.kind == "resting" else "trial" if self.open or trying else "ejected"
-        return "up" if self.returned_at is None else "slow_start"
+        return "up" if self.past.returned_at is None else "slow_start"
 
     def shown_marks(self, epoch: float) -> list[Mapping[str, object]]:
         """The marks as status pages tell them; `epoch`: seconds since the epoch at zero of the balancer's clock."""

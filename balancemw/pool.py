@@ -172,7 +172,7 @@ class Pool(Register):
             return False
         with self.lock:
             peer.end(started)
-            doubtful = started == peer.trial_at or self.roster.is_kept(peer)
+            doubtful = started == peer.past.trial_at or self.roster.is_kept(peer)
             at_risk = doubtful and self.roster.has_fresh((peer,))
             self._standing.debit(peer, fault, started, now, route)
         self._news.tell()

@@ -168,7 +168,7 @@ class Probe:
         if checked.urgent:
             checked.urgent = False
             return 0.0
-        if checked.heard_at < checked.peer.back_by:
+        if checked.heard_at < checked.peer.past.back_by:
             pause = settings.fast_interval
         elif checked.mark is not None:
             pause = settings.fast_interval if checked.passes else settings.down_interval
@@ -241,14 +241,14 @@ class Probe:
             held = _ejected_until(peer) is not None or commanded(peer.marks) is not None
             event = "cleared" if held else "readmitted"  # others may keep it out still
             self.pool.clear(peer, "probe", now, event, f"{_checks(checked.passes)} passed")
-        if now < peer.back_by and self._settings.kind == "http":  # what it answers says so no more
+        if now < peer.past.back_by and self._settings.kind == "http":  # what it answers says so no more
             self.pool.clear(peer, "self", now, "cleared", "it no longer says that it is going")
         if not self._blind(peer, now):
             self.pool.probe_passed(peer, now)
 
     def _blind(self, peer: Peer, now: float) -> bool:
         """Whether passing means nothing: the port of a server that shuts down may still take connections."""
-        return self._settings.kind == "tcp" and now < peer.back_by
+        return self._settings.kind == "tcp" and now < peer.past.back_by
 
     def _failed(self, checked: _Checked, reason: str, now: float, fault: str | None) -> None:
         checked.passes = 0

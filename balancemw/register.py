@@ -1,6 +1,7 @@
 """What is known of the nodes of one service: who they are, what is said of them by whom, and the one lock."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from math import inf
 from random import Random
 from threading import Lock
@@ -67,7 +68,8 @@ class Register:
         self._members.forget()
         for peer in self.roster.peers.values():
             peer.reset()
-            peer.trial_at = None
+            if peer.past.trial_at is not None:
+                peer.past = replace(peer.past, trial_at=None)
         self.partners.after_fork()
         self.roster.renew()
         self.changed()

@@ -1,6 +1,7 @@
 """Who belongs to a service, by priority, and who of them takes a call."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from math import inf
 from random import Random
@@ -124,7 +125,7 @@ class Roster:
     def returned(self, peer: Peer, now: float) -> None:
         """The peer is back or has come late: it takes up its share by degrees."""
         if self._ramp[0] > 0.0:
-            peer.returned_at = now
+            peer.past = replace(peer.past, returned_at=now)
             self._ramping.add(peer)
 
     def refresh(self, now: float, must_wait: Callable[[Peer], bool]) -> float:
@@ -133,8 +134,9 @@ class Roster:
         for tier in self.tiers:
             due = {peer for peer in tier.everyone if peer.marks and self.is_due(peer, now)}
             waiting = {peer for peer in due if must_wait(peer)}
-            leases = (peer.trial_at + _TRIAL_LEASE for peer in tier.everyone if peer.trial_at is not None)
-            again = min([again, tier.refresh(now, due - waiting), *(end for end in leases if end > now)])
+            trials = [peer.past.trial_at for peer in tier.everyone if peer.past.trial_at is not None]
+            leases = [began + _TRIAL_LEASE for began in trials if began + _TRIAL_LEASE > now]
+            again = min(again, tier.refresh(now, due - waiting), *leases)
             if waiting:
                 again = min(again, now + _LOOK_AGAIN)
         return again
@@ -162,16 +164,17 @@ class Roster:
         """Whether the peer's time out is over and its single trial call is still to be sent."""
         if not peer.awaits_readmission(now) or "probe" in peer.marks:
             return False
-        return peer.trial_at is None or now >= peer.trial_at + _TRIAL_LEASE
+        return peer.past.trial_at is None or now >= peer.past.trial_at + _TRIAL_LEASE
 
     def _end_ramps(self, now: float) -> float:
         window, again = self._ramp[0], inf
         for peer in tuple(self._ramping):
-            if peer.returned_at is None or now >= peer.returned_at + window:
-                peer.returned_at = None
+            since = peer.past.returned_at
+            if since is None or now >= since + window:
+                peer.past = replace(peer.past, returned_at=None)
                 self._ramping.discard(peer)
             else:
-                again = min(again, peer.returned_at + window)
+                again = min(again, since + window)
         return again
 
     def choose(

@@ -97,7 +97,7 @@ class Shunned:
 
 
 def _judged(peer: Peer) -> bool:
-    return "traffic" in peer.marks or peer.returned_at is not None
+    return "traffic" in peer.marks or peer.past.returned_at is not None
 
 
 def _ms(seconds: float) -> str:

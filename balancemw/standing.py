@@ -1,7 +1,7 @@
 """How the nodes stand: what calls, probes and people say of them, turned into marks."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from balancemw.events import News
@@ -72,7 +72,7 @@ class Standing:
             self._news.note(peer.node.name, "readmitted", "traffic", f"a call was answered in {now - started:.3f} s")
             if desperate:
                 self._hope(tier, peer, now)
-        peer.watched = bool(peer.marks or peer.record.level or peer.rests or peer.routes)
+        peer.watched = bool(peer.marks or peer.record.level or peer.past.rests or peer.routes)
 
     def _hope(self, tier: Tier, back: Peer, now: float) -> None:
         """All were out, and one is back: the others, who most likely suffered the same, are tried soon, not in turn.
@@ -94,8 +94,8 @@ class Standing:
             self._rest(peer, fault, started, now)
         elif not fault.lowers_success_rate:
             self.excuse(peer, fault, started, now)
-        elif started < peer.fresh_from:
-            peer.neutral += 1  # a straggler from before the node was readmitted
+        elif started < peer.past.fresh_from:
+            peer.past = replace(peer.past, neutral=peer.past.neutral + 1)  # a straggler from before it was readmitted
         else:
             if fault.kind is Kind.SERVER_ERROR:
                 self._count_route(peer, route, now)
@@ -122,7 +122,7 @@ class Standing:
                 self._news.note(peer.node.name, "spared", "traffic", peer.routes.excuse, fault=fault.kind)
 
     def _rest(self, peer: Peer, fault: Fault, started: float, now: float) -> None:
-        peer.overloads += 1
+        peer.past = replace(peer.past, overloads=peer.past.overloads + 1)
         mark = self._traffic.rest(peer, fault, started, now)
         if mark is not None:
             self.put(peer, mark, now, "resting", fault.kind)
@@ -130,14 +130,14 @@ class Standing:
 
     def excuse(self, peer: Peer, fault: Fault, started: float, now: float) -> None:
         """A call ended without an answer, and that is not the peer's fault."""
-        peer.neutral += 1
+        peer.past = replace(peer.past, neutral=peer.past.neutral + 1)
         if fault.kind is not Kind.APPLICATION and now - started > peer.latency:
             peer.observe_at_least(now - started, now)  # nobody's fault, but it did take that long
         self._release_trial(peer, started)
 
     def overtake(self, peer: Peer, fault: Fault, started: float, now: float) -> None:
         """A call was ended as another node had answered. If it was a trial, the next one is not made at once."""
-        if peer.trial_at is not None and started >= peer.trial_at and peer.awaits_readmission(now):
+        if peer.past.trial_at is not None and started >= peer.past.trial_at and peer.awaits_readmission(now):
             mark = self._traffic.gone(peer, f"its trial call took too long ({fault.reason})", now, now + _AGAIN)
             self.put(peer, mark, now, "ejected")
         self.excuse(peer, fault, started, now)
@@ -148,15 +148,15 @@ class Standing:
             return False
         if not self.partners.may_try(peer):
             return False
-        peer.trial_at = now
+        peer.past = replace(peer.past, trial_at=now)
         self._news.note(peer.node.name, "trial", "traffic", "its time out is over: one call shows whether it works")
         self._changed()
         return True
 
     def _release_trial(self, peer: Peer, started: float) -> None:
         """Its trial call, if this was it, proved nothing: the next call may be the trial."""
-        if peer.trial_at is not None and started >= peer.trial_at:
-            peer.trial_at = None
+        if peer.past.trial_at is not None and started >= peer.past.trial_at:
+            peer.past = replace(peer.past, trial_at=None)
             self._changed()
 
     # -- what anyone says
@@ -203,7 +203,7 @@ class Standing:
         """Remove the marks whose time is over."""
         for peer in [peer for peer in self._roster.peers.values() if peer.marks]:
             for mark in [mark for mark in peer.marks.values() if mark.expired(now)]:
-                if mark.source == "self" and now < peer.back_by and not peer.accused:
+                if mark.source == "self" and now < peer.past.back_by and not peer.accused:
                     reason = "it said that it was going, and has to show that it is back"
                     self.put(peer, self._traffic.gone(peer, reason, now, now), now, "ejected")
                 self._remove(peer, mark.source, now)  # the others see for themselves that it is over

@@ -36,7 +36,7 @@ def service_status(pool: Pool, now: float, epoch: float) -> dict[str, object]:
 def _node_status(pool: Pool, peer: Peer, now: float, epoch: float) -> dict[str, object]:
     node, record = peer.node, peer.record
     slow_start = pool.settings.slow_start
-    trying = peer.trial_at is not None or (pool.roster.is_due(peer, now) and not pool.waits(peer, now))
+    trying = peer.past.trial_at is not None or (pool.roster.is_due(peer, now) and not pool.waits(peer, now))
     here, elsewhere = peer.figures, pool.partners.elsewhere(peer)
     in_flight, calls, failures = (own + others for own, others in zip(here, elsewhere, strict=True))
     return {

@@ -130,7 +130,7 @@ class Tier:
         usable = tuple(peer for peer in everyone if peer.open or not peer.marks)
         usable = everyone if len(usable) == len(everyone) else usable
         self.available = self._select(usable) if self._prefer else usable
-        self.warm = any(peer.returned_at is None and peer not in self.kept for peer in self.available)
+        self.warm = any(peer.past.returned_at is None and peer not in self.kept for peer in self.available)
         self.eased = not self.sticky and any(peer.eased < 1.0 for peer in self.available if peer.marks)
         self._circles = self._draw()
         self._picker = self._front() if usable else None
@@ -226,7 +226,7 @@ class Tier:
         share = 1.0 if self.sticky else peer.eased
         if peer in self.kept:
             share = KEPT_SHARE if backed or self.healthy else 1.0
-        elif peer.returned_at is not None and self.warm and not self.sticky:
+        elif peer.past.returned_at is not None and self.warm and not self.sticky:
             share *= peer.ramp(now, *ramp)
         return share >= 1.0 or rng.random() < share
 

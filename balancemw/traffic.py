@@ -53,17 +53,17 @@ class Traffic:
     def put_out(self, peer: Peer, reason: str, fault: Fault, now: float) -> Mark:
         """The mark of a node whose open calls show that it does not answer."""
         mark = self._eject(peer, reason, fault, now)
-        peer.stalled = True
+        peer.past = replace(peer.past, stalled=True)
         return mark
 
     def _relapse(self, peer: Peer, mark: Mark, fault: Fault, started: float, now: float) -> Mark | None:
         if started < mark.since:
             return None  # a call that was under way when the node was put out
-        peer.wins = 0
-        on_trial = peer.trial_at is not None and started >= peer.trial_at
+        peer.past = replace(peer.past, wins=0)
+        on_trial = peer.past.trial_at is not None and started >= peer.past.trial_at
         if not on_trial and not peer.awaits_readmission(now):
             return None
-        if now < peer.back_by:
+        if now < peer.past.back_by:
             return self.gone(peer, f"not back yet ({fault.reason})", now, now + _RETURN)
         return self._eject(peer, "its trial call failed", fault, now)
 
@@ -82,8 +82,7 @@ class Traffic:
     @staticmethod
     def gone(peer: Peer, reason: str, now: float, until: float) -> Mark:
         """The mark of a node that ended as it had said: it has to show that it is back, but did nothing wrong."""
-        peer.trial_at = None
-        peer.wins = 0
+        peer.past = replace(peer.past, trial_at=None, wins=0)
         return Mark("traffic", "ejected", reason, now, until)
 
     def _eject(self, peer: Peer, reason: str, fault: Fault, now: float) -> Mark:
@@ -96,9 +95,7 @@ class Traffic:
         """The peer is ejected, by us or by another worker, for the `level`-th time in a row."""
         peer.record.level = level
         peer.record.restart(now)
-        peer.returned_at = peer.trial_at = None
-        peer.stalled = False
-        peer.wins = 0
+        peer.past = replace(peer.past, returned_at=None, trial_at=None, stalled=False, wins=0)
 
     def rest(self, peer: Peer, fault: Fault, started: float, now: float) -> Mark | None:
         """The mark of an overloaded node that is given a rest: one that was on trial is tried again after it."""
@@ -122,19 +119,21 @@ class Traffic:
     def _span(self, peer: Peer, fault: Fault) -> float:
         if fault.retry_after is not None:
             return min(fault.retry_after, self._longest_rest)
-        peer.rests += 1
-        return min(_LONGEST_REST, _FIRST_REST * 2.0 ** min(peer.rests - 1, 16))
+        peer.past = replace(peer.past, rests=peer.past.rests + 1)
+        return min(_LONGEST_REST, _FIRST_REST * 2.0 ** min(peer.past.rests - 1, 16))
 
     def absolves(self, peer: Peer, started: float, now: float, *, desperate: bool) -> bool:
         """Whether a success ends the node's ejection. `desperate`: the pool has no good node, so any success counts."""
         peer.record.calm(now)
         mark = peer.marks.get("traffic")
-        if mark is not None and peer.stalled:
+        if mark is not None and peer.past.stalled:
             return True  # there is the answer for the want of which it was put out
         if mark is not None and started < mark.since:
             return False  # a call that was under way when the mark was set says nothing of the node now
-        peer.rests = 0
+        if peer.past.rests:
+            peer.past = replace(peer.past, rests=0)
         if mark is None or mark.kind != "ejected":
             return False
-        peer.wins += 1
-        return desperate or peer.trial_at is not None or peer.awaits_readmission(now) or peer.wins >= _ENOUGH_WINS
+        peer.past = replace(peer.past, wins=peer.past.wins + 1)
+        past = peer.past
+        return desperate or past.trial_at is not None or peer.awaits_readmission(now) or past.wins >= _ENOUGH_WINS

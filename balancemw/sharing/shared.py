@@ -217,7 +217,7 @@ class Shared(Partners):
     def trying(self, url: str, now: float) -> bool:
         """Whether our trial call of the node is under way."""
         peer = self.pool.roster.peers.get(url)
-        return peer is not None and peer.trial_at is not None and peer.awaits_readmission(now)
+        return peer is not None and peer.past.trial_at is not None and peer.awaits_readmission(now)
 
     def grant(self, url: str) -> None:
         """The trial call of the node is ours."""

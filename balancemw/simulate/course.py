@@ -27,7 +27,7 @@ def follow(
     scenario: Scenario, strategy: str | Mapping[str, object] | None, seed: int, variant: str | None = None
 ) -> Outcome:
     """Simulate a scenario, see `Course`."""
-    with _without_collector():
+    with _without_collector(many=scenario.callers * scenario.replicas >= _MANY):
         return Course(scenario, strategy, seed, variant).run()
 
 
@@ -46,7 +46,7 @@ class Course:
         strategy: its name.
         world: its time.
         replicas: in the order of their numbers.
-        callers: who calls, until it is over.
+        callers: who calls.
         open: calls under way.
 
     Raises:
@@ -69,7 +69,7 @@ class Course:
         self.world = World()
         self.events = Counted()
         self.replicas = [Replica(self.world, i, scenario.replica, speed) for i, speed in enumerate(scenario.speeds)]
-        self.record = Record()
+        self.record = Record(scenario.requests)
         self.office = Office(self.world, self.replicas, self._ended, scenario.timeout)
         self.callers = self._employ(settings, Random(f"choices {seed}"))
         terms = self.callers[0].terms
@@ -123,9 +123,6 @@ class Course:
         while self.open and self.world.plans:
             self.world.run(self.world.plans[0][0])
         connections = None if self.variant is None else self._connections()  # there may be a million pairs
-        self.callers.clear()
-        if self.scenario.callers * self.scenario.replicas >= _MANY:
-            gc.collect()  # what follows takes memory as well
         outcome = self.record.outcome(self.strategy, self.office, self.events.counts, time.perf_counter() - began)
         crossed = self.office.crossed / max(1, outcome.tries) if self.scenario.replica.zones else None
         of_bad = self._of_bad + (outcome.tries if self._faulty else 0)
@@ -195,8 +192,8 @@ class Course:
 
 
 @contextmanager
-def _without_collector() -> Generator[None]:
-    """Millions of objects, none of them in a circle: looking through them for circles would take most of the time."""
+def _without_collector(*, many: bool) -> Generator[None]:
+    """Millions of objects that stay: looking through them for what is out of use would take most of the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -204,3 +201,5 @@ def _without_collector() -> Generator[None]:
     finally:
         if enabled:
             gc.enable()
+            if many:
+                gc.collect()  # what follows takes memory as well

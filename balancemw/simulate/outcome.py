@@ -91,20 +91,23 @@ def quantile(ordered: Sequence[float], share: float) -> float:
 
 
 class Record:
-    """Takes down how calls end. A call is known by its number, in the order in which they begin."""
+    """Takes down how calls end. A call is known by its number, in the order in which they begin.
 
-    def __init__(self) -> None:
+    Args:
+        calls: how many there will be.
+    """
+
+    def __init__(self, calls: int) -> None:
         self._began = array("d")
-        self._took = array("d")
-        self._failed = bytearray()
+        self._took = array("d", bytes(8 * calls))
+        self._failed = bytearray(calls)
         self._kinds: Counter[str] = Counter()
 
     def begin(self, now: float) -> int:
         """A call begins; returns its number."""
+        number = len(self._began)
         self._began.append(now)
-        self._took.append(0.0)
-        self._failed.append(0)
-        return len(self._began) - 1
+        return number
 
     def end(self, number: int, now: float, fault: str) -> None:
         """It has ended, with the kind of its last fault or ``""``."""

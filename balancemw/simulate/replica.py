@@ -93,10 +93,12 @@ class Replica:
             self._world.at(self._world.now, self._reply, (flight, attempt), Answer(503))
 
     def _work(self, flight: Flight, attempt: Attempt) -> None:
-        takes = flight.work / self.pace
+        world, takes = self._world, flight.work / self.pace
+        end = world.now + takes
         self._worked += takes
-        self._bound(flight, attempt, takes)
-        self._world.at(self._world.now + takes, self._finish, flight, attempt)
+        if end > attempt.until and flight.attempt is attempt:  # `_bound`, in place
+            world.at(attempt.until, self._give_up, flight, attempt)
+        world.at(end, self._finish, flight, attempt)
 
     def _finish(self, flight: Flight, attempt: Attempt) -> None:
         if self.faults and self.hangs:
@@ -110,13 +112,15 @@ class Replica:
         self._answer(flight, attempt, OK)
 
     def _answer(self, flight: Flight, attempt: Attempt, answer: Answer) -> None:
-        counted = self._meter if attempt in self._arrivals else None
-        if counted is not None:
-            counted.answered(self._arrivals.pop(attempt), answer.status >= 500)
+        meter = self._meter
+        if meter is not None and attempt not in self._arrivals:
+            meter = None
+        if meter is not None:
+            meter.answered(self._arrivals.pop(attempt), answer.status >= 500)
         if flight.attempt is attempt:
             flight.end(answer, None, self)
-        if counted is not None:
-            counted.leave()
+        if meter is not None:
+            meter.leave()
 
     def _reply(self, waiting: Waiting, answer: Answer) -> None:
         self._answer(*waiting, answer)

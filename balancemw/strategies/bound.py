@@ -48,10 +48,11 @@ class Bound:
             try:
                 begin, seen = self._next, self._seen
                 end = min(begin + _COUNTED, len(seen))
-                for i in range(begin, end):
-                    calls = self._available[i].in_flight
-                    self._total += calls - seen[i]
-                    seen[i] = calls
+                for i, peer in enumerate(self._available[begin:end], begin):
+                    calls = peer.in_flight
+                    if calls != seen[i]:  # of many nodes hardly one has changed
+                        self._total += calls - seen[i]
+                        seen[i] = calls
                 self._next = end if end < len(seen) else 0
             finally:
                 self._lock.release()

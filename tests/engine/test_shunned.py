@@ -1,9 +1,10 @@
 """A slow node that is passed over for it is told of when it is called again, long before it has answered often."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 
+from balancemw.peer import Past
 from balancemw.shunned import AGAIN, Shunned
 from balancemw.slowness import STEP
 from tests.engine.flow import Flow
@@ -38,7 +39,7 @@ class FakePeer:
     waiting: int = 0
     eased: float = 1.0
     marks: frozenset[str] = frozenset()
-    returned_at: float | None = None
+    past: Past = field(default_factory=Past)
 
     def answer(self, seconds: float, times: int = 1) -> None:
         self.answers += times
@@ -100,7 +101,7 @@ def test_calls_that_were_under_way_are_no_second_chance():
     [
         {"latency": 0.019},  # not so slow that few answers would prove it
         {"marks": frozenset({"traffic"})},  # judged already
-        {"returned_at": 5.0},  # it takes up its share by degrees
+        {"past": Past(returned_at=5.0)},  # it takes up its share by degrees
     ],
 )
 def test_who_is_not_doubted(innocent: dict[str, object]):

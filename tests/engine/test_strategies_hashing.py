@@ -6,13 +6,16 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from hashlib import sha256, shake_128
 from pathlib import Path
+from struct import unpack
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from balancemw.load import Load
+from balancemw.strategies.hashing import Ring
 from tests.engine.chance import NOW, by_weight, equally, fits, loads, strategy
 
 KEYS = [f"customer-{i}" for i in range(5000)]
@@ -56,6 +59,45 @@ json.dump([pick(0.0, key).node.host for key in keys], sys.stdout)
             timeout=60,
         )
         assert json.loads(ran.stdout) == owners(loads(weights), keys=keys)
+
+    @pytest.mark.parametrize(
+        ("weights", "out", "first", "all_of_them"),
+        [
+            ([1.0] * 3, (), "n2 n1 n2 n1 n2 n2", "c67f5dd04183f5af"),
+            ([1.0] * 10, (2, 3), "n8 n9 n8 n1 n7 n5", "1a6291cf9ade6515"),
+            ([1.0] * 300, (), "n44 n175 n161 n283 n91 n71", "cf9ff93f8317a78f"),
+            ([1.0, 2.0, 3.0, 0.5], (), "n3 n1 n2 n1 n2 n2", "79765be44653e83e"),
+            ([10.0, 0.1, 1.0, 1.0, 5.0, 2.5], (0, 5), "n4 n4 n2 n4 n4 n3", "20a1b3979c7f9bae"),
+            ([1.0 + i % 3 for i in range(100)], range(0, 100, 7), "n44 n32 n47 n74 n26 n71", "49617bad99503240"),
+        ],
+        ids=["three", "two of ten out", "many", "weights", "weights and some out", "many of all kinds"],
+    )
+    def test_every_version_comes_to_the_same_owners(
+        self, weights: list[float], out: Sequence[int], first: str, all_of_them: str
+    ):
+        """Processes of two versions serve side by side while the newer one is rolled out."""
+        peers = loads(weights)
+        found = owners([peer for i, peer in enumerate(peers) if i not in out], peers, [*KEYS, *ODD_KEYS])
+        assert " ".join(found[:6]) == first
+        assert sha256(" ".join(found).encode()).hexdigest()[:16] == all_of_them
+
+    @given(
+        st.lists(st.one_of(st.just(1.0), st.floats(0.1, 10.0)), min_size=1, max_size=12),
+        st.sets(st.integers(0, 11), max_size=11),
+        st.lists(st.integers(0, (1 << 30) - 1), min_size=1, max_size=20),
+    )
+    def test_a_key_belongs_to_whom_it_reaches_first(self, weights: list[float], out: set[int], places: list[int]):
+        """Looked for point by point, which takes no index and knows no special case."""
+        peers = loads(weights)
+        there = [i for i in range(len(peers)) if i not in out] or [0]
+        points = {i: unpack("<128I", shake_128(peers[i].node.url.encode()).digest(512)) for i in there}
+        ring = Ring(peers)
+        flags = ring.without([peers[i] for i in there])
+        for place in [*places, 0, (1 << 30) - 1, *(point % (1 << 30) for point in points[there[0]])]:
+            reach = {i: min((point - place) % (1 << 30) for point in points[i]) / peers[i].weight for i in there}
+            assert reach[ring.find(place, flags)] == pytest.approx(min(reach.values()), rel=1e-12)
+            if not ring.uneven and len(there) == len(peers):
+                assert reach[ring.next(place, flags)] == min(reach.values())
 
     def test_the_order_of_the_nodes_does_not_matter(self):
         peers = loads([1.0, 2.0, 3.0, 1.0])
