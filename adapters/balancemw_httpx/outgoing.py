@@ -21,7 +21,8 @@ _OURS = frozenset((COUNT, TIMEOUT))
 _FIRST = (COUNT, b"1")
 _HEDGE = (HEDGE[0].encode(), HEDGE[1].encode())
 
-_LONG = 32768  # bytes; the libraries have a limit of 65536 for a whole url
+LONG = 32768
+"""Bytes of a url beyond which its library is asked whether it bears them: they have a limit of 65536 for a whole one."""
 
 
 class Origin:
@@ -52,7 +53,7 @@ def _url(module: Any) -> Any:
             self.raw_scheme, self.raw_host, self.port = origin.parts
             self.raw_path = origin.prefix + target
             self._origin = origin
-            if len(self.raw_path) > _LONG:
+            if len(self.raw_path) > LONG:
                 _ = self._uri_reference  # raises what the library has to say of it
 
         @property
