@@ -22,7 +22,7 @@ _FIRST = (COUNT, b"1")
 _HEDGE = (HEDGE[0].encode(), HEDGE[1].encode())
 
 LONG = 32768
-"""Bytes of a url beyond which its library is asked whether it bears them: they have a limit of 65536 for a whole one."""
+"""Bytes of a url beyond which its library is asked whether it bears them; their limit for a whole one is 65536."""
 
 
 class Origin:
