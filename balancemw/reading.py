@@ -49,8 +49,9 @@ class Reading:
 
     def end(self) -> None:
         """The body of the answer has been read, or its reader had enough. May be told twice, and from any thread."""
-        attempt = self._taken()
-        if attempt is None:
+        try:
+            attempt = self._open.pop()
+        except IndexError:  # somebody was first
             return
         if self._reading or self._streaming:
             self._finish(attempt, None)

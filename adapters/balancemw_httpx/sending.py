@@ -70,13 +70,10 @@ def plain_response(
     status = answer.status
     if status not in destination.good or status == 101:
         return None
-    length = b""
-    for key, value in answer.headers:
-        name = key.lower()
-        if name == b"content-length":
-            length = value
-        elif name == _STATE or (name == b"content-type" and value.startswith(_EVENTS)):
-            return None
+    headers = {name.lower(): value for name, value in answer.headers}
+    if _STATE in headers or headers.get(b"content-type", b"").startswith(_EVENTS):
+        return None
+    length = headers.get(b"content-length", b"")
     stream = body(answer.stream, terms.pool, attempt, route(request) if attempt.peer.watched else ANY, short)
     if not length or len(length) > _SHORT:
         stream.read_on(long=length.isdigit())
