@@ -189,7 +189,7 @@ def _one_processor() -> Generator[None]:
 
 @contextmanager
 def _replica(program: str) -> Generator[tuple[str, int]]:
-    """The url and the process id of a replica. By name, since clients take an address apart, which is work of its own."""
+    """The url and the process id of a replica. It is called by name: to take an address apart costs clients more."""
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:

@@ -60,9 +60,10 @@ class Answer(_Body, SyncByteStream):
 
     def close(self) -> None:
         """Its reader had all of it, or enough."""
+        stream, self._stream = self._stream, ()
         try:
-            if hasattr(self._stream, "close"):  # what takes a pool's place in tests often has none
-                self._stream.close()
+            if hasattr(stream, "close"):  # what takes a pool's place in tests often has none
+                stream.close()
         finally:
             if self._open:
                 self.end()
@@ -84,9 +85,10 @@ class AsyncAnswer(_Body, AsyncByteStream):
 
     async def aclose(self) -> None:
         """Its reader had all of it, or enough."""
+        stream, self._stream = self._stream, ()
         try:
-            if hasattr(self._stream, "aclose"):
-                await self._stream.aclose()
+            if hasattr(stream, "aclose"):
+                await stream.aclose()
         finally:
             if self._open:
                 self.end()

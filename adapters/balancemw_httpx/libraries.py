@@ -39,7 +39,12 @@ def _own(owner: Any, name: str) -> Any:
 
 
 class Library:
-    """One of the libraries: what the adapter needs of it."""
+    """One of the libraries: what the adapter needs of it.
+
+    Attributes:
+        methods: by kind of transport its class, the name of the method that sends, and the library's own method of this
+            name; None: something else is in its place.
+    """
 
     def __init__(self, module: ModuleType) -> None:
         self.module: Any = module
@@ -49,12 +54,7 @@ class Library:
         self.pool_timeout: Any = module.PoolTimeout
         self.outgoing = outgoing(module)
         self.origin: Callable[[str], Origin] = lru_cache(maxsize=1024)(self._origin)
-        self._methods = {kind: (owner := getattr(module, kind), name, _own(owner, name)) for kind, name in _METHODS}
-
-    def untouched(self, kind: str) -> bool:
-        """Whether transports of that kind send by the library's own method, and not by a mock's or an instrument's."""
-        owner, name, own = self._methods[kind]
-        return getattr(owner, name) is own
+        self.methods = {kind: (owner := getattr(module, kind), name, _own(owner, name)) for kind, name in _METHODS}
 
     def _origin(self, node: str) -> Origin:
         return Origin(self.module.URL(node))

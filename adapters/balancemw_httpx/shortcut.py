@@ -90,7 +90,7 @@ class Shortcut:
             _METHODS.get(request.method) or self._core.Request(request.method, b"").method,
             self._url(way, target),
             told(request.headers, attempt, destination.asks),
-            request.stream,
+            request.stream if request.content else _NOTHING,
             extensions,
         )
 
@@ -108,6 +108,22 @@ class Shortcut:
         return self._library.module.Response(
             answer.status, headers=answer.headers, stream=stream, extensions=answer.extensions
         )
+
+
+class _Nothing(SyncByteStream, AsyncByteStream):
+    """No body. The libraries' own is one part of no bytes, which is sent like any other."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(())
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self  # type: ignore[return-value]
+
+    async def __anext__(self) -> bytes:
+        raise StopAsyncIteration
+
+
+_NOTHING = _Nothing()
 
 
 class _Parts:
