@@ -31,7 +31,7 @@ class _Body(Reading):
 
     def __init__(self, stream: Any, pool: Pool, attempt: Try, route: str, short: Shortcut | None = None) -> None:
         super().__init__(pool, attempt, route)
-        self._stream = stream
+        self._stream: Any = stream
         self._short = short
 
     def _fail(self, error: BaseException) -> BaseException:

@@ -76,9 +76,10 @@ class Shortcut:
 
     def first(self, request: Any, destination: Destination, attempt: Try) -> Any:
         """A plain request as its first try sends it."""
-        extensions = dict(request.extensions)
-        extensions["timeout"] = timeouts = Timeouts(extensions.get("timeout") or ())
+        extensions = request.extensions
+        timeouts = Timeouts(extensions.get("timeout") or ())
         timeouts.bound = attempt
+        extensions = {**extensions, "timeout": timeouts}
         node = attempt.node.url
         way = self._way(node)
         target = way.prefix + request.url.raw_path
@@ -117,7 +118,7 @@ class _Nothing(SyncByteStream, AsyncByteStream):
         return iter(())
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        return self  # type: ignore[return-value]
+        return self
 
     async def __anext__(self) -> bytes:
         raise StopAsyncIteration
