@@ -14,8 +14,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
-from balancemw.call import Try
 from balancemw.exchange import Destination
+from balancemw.tries import Try
 from balancemw_httpx.libraries import AsyncByteStream, Library, SyncByteStream
 from balancemw_httpx.outgoing import LONG, Raw, told
 from balancemw_httpx.timeouts import Timeouts
