@@ -49,9 +49,14 @@ class Reading:
 
     def end(self) -> None:
         """The body of the answer has been read, or its reader had enough. May be told twice, and from any thread."""
-        attempt = self._taken()
-        if attempt is not None:
+        try:
+            attempt = self._open.pop()
+        except IndexError:  # somebody was first
+            return
+        if self._reading or self._streaming:
             self._finish(attempt, None)
+        else:
+            self._pool.succeed(attempt.peer, attempt.started, attempt.clock(), self._route)
 
     def break_off(self, error: BaseException) -> None:
         """The body of the answer did not come to its end. May be told twice, and from any thread."""

@@ -1,30 +1,43 @@
 """What the client adapters add to a request: each client without and with its adapter, to the same replica.
 
 First in the client's process alone, at a replica that costs next to nothing and answers a few bytes; then in all
-processes that the request needs, with an app for a replica, which is what whoever pays for the machines pays.
+processes that the request needs, with an app for a replica, which is what whoever pays for the machines pays; and then
+the same with several requests under way at once, as in most processes.
+
+All of it on one processor. On two a request costs half as much again, for one that sleeps has to be woken each time;
+and the scheduler moves processes to and fro, so that for a while one contender pays for that and the other does not.
 """
 
 import asyncio
+import os
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
+from itertools import repeat
 from types import ModuleType
+from typing import Any
 
 from balancemw import Balancer
 from benchmarks.arena.processes import processor_time
 from benchmarks.report import Report, micros
-from benchmarks.timing import Effort, Run, awaits, calls, race
+from benchmarks.timing import Effort, Run, awaits, calls, clock, race
 
 Spent = Callable[[], float]
+Runs = Callable[[Callable[[], Any]], Run]
 
 TARGET = 1.03
+AT_ONCE = 8
 ALONE = "processor time of the client's process for a GET of a few bytes over a kept connection, its body read"
 IN_ALL = (
     "processor time of the client's process and the replica's, a Starlette app in uvicorn that answers 1 KB of JSON"
 )
+TOGETHER = f"the same with {AT_ONCE} requests under way at once, in as many tasks or threads"
 LEFT_OUT = "processor time of the replica's process cannot be had on this system: left out"
+ONE = "all processes on one processor, where the system can be told so"
 
 _REPLICA = """
 import asyncio, sys
@@ -58,28 +71,40 @@ Server(uvicorn.Config(app, port=0, log_level="warning", access_log=False)).run()
 
 def run(effort: Effort) -> list[Report]:
     """Measure every client that is installed."""
-    with _replica(_REPLICA) as (url, _):
-        alone = _table("A request of a client, µs", url, effort, [ALONE])
-    with _replica(_APP) as (url, pid):
-        try:
-            processor_time(pid)
-        except (AttributeError, OSError):
-            return [alone, Report("A request in all processes, µs", (), (), [LEFT_OUT])]
-        return [alone, _table("A request in all processes, µs", url, effort, [IN_ALL], partial(processor_time, pid))]
+    short = replace(effort, rounds=max(1, effort.rounds * 2 // 3))
+    longer = replace(effort, rounds=max(1, effort.rounds * 2 // 9), turn=3 * effort.turn)  # for tasks to settle
+    with _one_processor():
+        with _replica(_REPLICA) as (url, _):
+            alone = _table("A request of a client, µs", url, short, [ALONE, ONE])
+        with _replica(_APP) as (url, pid):
+            title = "A request in all processes, µs"
+            try:
+                processor_time(pid)
+            except (AttributeError, OSError):
+                return [alone, Report(title, (), (), [LEFT_OUT])]
+            spent = partial(processor_time, pid)
+            return [
+                alone,
+                _table(title, url, short, [IN_ALL, ONE], spent),
+                _table(f"A request of {AT_ONCE} at once in all processes, µs", url, longer, [TOGETHER], spent, AT_ONCE),
+            ]
 
 
-def _table(title: str, url: str, effort: Effort, notes: list[str], others: Spent | None = None) -> Report:
+def _table(
+    title: str, url: str, effort: Effort, notes: list[str], others: Spent | None = None, at_once: int = 1
+) -> Report:
     """`others`: the processor time so far of the processes that count beside this one."""
     rows: list[tuple[str, ...]] = []
-    with asyncio.Runner() as runner:
+    with asyncio.Runner() as runner, ThreadPoolExecutor(at_once) as threads:
+        tasks, threaded = partial(_in_tasks, runner, at_once), partial(_in_threads, threads, at_once)
         balancer = Balancer({"services": {"inventory": {"nodes": [url]}}})
         for name, pair in (
-            ("aiohttp", partial(_aiohttp, runner=runner)),
-            ("httpx, sync", partial(_httpx_sync, "httpx")),
-            ("httpx, async", partial(_httpx_async, "httpx", runner=runner)),
-            ("httpx2, sync", partial(_httpx_sync, "httpx2")),
-            ("httpx2, async", partial(_httpx_async, "httpx2", runner=runner)),
-            ("requests", _requests),
+            ("aiohttp", partial(_aiohttp, runner=runner, run=tasks)),
+            ("httpx, sync", partial(_httpx_sync, "httpx", run=threaded)),
+            ("httpx, async", partial(_httpx_async, "httpx", runner=runner, run=tasks)),
+            ("httpx2, sync", partial(_httpx_sync, "httpx2", run=threaded)),
+            ("httpx2, async", partial(_httpx_async, "httpx2", runner=runner, run=tasks)),
+            ("requests", partial(_requests, run=threaded)),
         ):
             try:
                 with ExitStack() as stack:
@@ -91,6 +116,40 @@ def _table(title: str, url: str, effort: Effort, notes: list[str], others: Spent
     verdict = f"missed by {', '.join(missed)}" if missed else "met"
     notes.append(f"target for the ratio: at most {TARGET} ({verdict})")
     return Report(title, ("", "without", "with", "added", "ratio"), rows, notes)
+
+
+def _in_tasks(runner: asyncio.Runner, at_once: int, function: Callable[[], Awaitable[object]]) -> Run:
+    """Awaits what `function` returns, so many times at once, but at least once in each task."""
+    if at_once == 1:
+        return awaits(function, runner)
+
+    async def some(times: int) -> None:
+        for _ in repeat(None, times):
+            await function()
+
+    async def run(times: int) -> float:
+        began, each = clock(), -(-times // at_once)
+        await asyncio.gather(*(some(each) for _ in range(at_once)))
+        return (clock() - began) * times / (each * at_once)
+
+    return lambda times: runner.run(run(times))
+
+
+def _in_threads(threads: ThreadPoolExecutor, at_once: int, function: Callable[[], object]) -> Run:
+    """As `_in_tasks`, with calls in threads."""
+    if at_once == 1:
+        return calls(function)
+
+    def some(times: int) -> None:
+        for _ in repeat(None, times):
+            function()
+
+    def run(times: int) -> float:
+        began, each = clock(), -(-times // at_once)
+        list(threads.map(some, repeat(each, at_once)))
+        return (clock() - began) * times / (each * at_once)
+
+    return run
 
 
 def _and(run: Run, others: Spent | None) -> Run:
@@ -115,18 +174,32 @@ def _compare(without: Run, balanced: Run, effort: Effort) -> tuple[str, ...]:
 
 
 @contextmanager
+def _one_processor() -> Generator[None]:
+    """Keep this thread, and what it starts, to one processor."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    all_of_them = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(all_of_them)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, all_of_them)
+
+
+@contextmanager
 def _replica(program: str) -> Generator[tuple[str, int]]:
-    """The url and the process id of a replica."""
+    """The url and the process id of a replica. It is called by name: to take an address apart costs clients more."""
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
-        yield f"http://127.0.0.1:{int(process.stdout.readline())}", process.pid
+        yield f"http://localhost:{int(process.stdout.readline())}", process.pid
     finally:
         process.kill()
         process.communicate()
 
 
-def _aiohttp(url: str, balancer: Balancer, stack: ExitStack, *, runner: asyncio.Runner) -> tuple[Run, Run]:
+def _aiohttp(url: str, balancer: Balancer, stack: ExitStack, *, runner: asyncio.Runner, run: Runs) -> tuple[Run, Run]:
     import aiohttp
 
     from balancemw_aiohttp import balance
@@ -140,52 +213,43 @@ def _aiohttp(url: str, balancer: Balancer, stack: ExitStack, *, runner: asyncio.
 
     plain, balanced = runner.run(session()), runner.run(session(middlewares=[balance(balancer)]))
     for each in (plain, balanced):
-        stack.callback(lambda each=each: runner.run(each.close()))
-    return (
-        awaits(partial(get, plain, url + "/stock/1"), runner),
-        awaits(partial(get, balanced, "http://inventory/stock/1"), runner),
-    )
+        stack.callback(_close, runner, each.close)
+    return run(partial(get, plain, url + "/stock/1")), run(partial(get, balanced, "http://inventory/stock/1"))
 
 
-def _httpx_sync(name: str, url: str, balancer: Balancer, stack: ExitStack) -> tuple[Run, Run]:
+def _httpx_sync(name: str, url: str, balancer: Balancer, stack: ExitStack, *, run: Runs) -> tuple[Run, Run]:
     module = _module(name)
     from balancemw_httpx import BalancedTransport
 
     plain = stack.enter_context(module.Client())
     balanced = stack.enter_context(module.Client(transport=BalancedTransport(balancer)))
-    return (
-        calls(partial(plain.get, url + "/stock/1")),
-        calls(partial(balanced.get, "http://inventory/stock/1")),
-    )
+    return run(partial(plain.get, url + "/stock/1")), run(partial(balanced.get, "http://inventory/stock/1"))
 
 
 def _httpx_async(
-    name: str, url: str, balancer: Balancer, stack: ExitStack, *, runner: asyncio.Runner
+    name: str, url: str, balancer: Balancer, stack: ExitStack, *, runner: asyncio.Runner, run: Runs
 ) -> tuple[Run, Run]:
     module = _module(name)
     from balancemw_httpx import AsyncBalancedTransport
 
     plain, balanced = module.AsyncClient(), module.AsyncClient(transport=AsyncBalancedTransport(balancer))
     for each in (plain, balanced):
-        stack.callback(lambda each=each: runner.run(each.aclose()))
-    return (
-        awaits(partial(_get(plain), url + "/stock/1"), runner),
-        awaits(partial(_get(balanced), "http://inventory/stock/1"), runner),
-    )
+        stack.callback(_close, runner, each.aclose)
+    return run(partial(plain.get, url + "/stock/1")), run(partial(balanced.get, "http://inventory/stock/1"))
 
 
-def _get(client: object) -> Callable[[str], Awaitable[object]]:
-    return client.get  # type: ignore[attr-defined, no-any-return]
-
-
-def _requests(url: str, balancer: Balancer, stack: ExitStack) -> tuple[Run, Run]:
+def _requests(url: str, balancer: Balancer, stack: ExitStack, *, run: Runs) -> tuple[Run, Run]:
     import requests
 
     from balancemw_requests import mount
 
     plain, balanced = stack.enter_context(requests.Session()), stack.enter_context(requests.Session())
     mount(balanced, balancer)
-    return calls(partial(plain.get, url + "/stock/1")), calls(partial(balanced.get, "http://inventory/stock/1"))
+    return run(partial(plain.get, url + "/stock/1")), run(partial(balanced.get, "http://inventory/stock/1"))
+
+
+def _close(runner: asyncio.Runner, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    runner.run(close())
 
 
 def _module(name: str) -> ModuleType:

@@ -45,7 +45,7 @@ class Address:
     def set(self, node: Node) -> None:
         """Send the request to `node`."""
         request = self.request
-        request.url = url = _at(node.url, self._url)
+        request.url = url = _at(node.url, self._url.raw_path, self._url.raw_query_string)
         if self._names_node:
             request.headers[HOST] = url.host_port_subcomponent or ""
         if url.scheme == "https":
@@ -54,26 +54,32 @@ class Address:
 
 def direct(request: ClientRequest, url: URL, destination: Destination, attempt: Try) -> None:
     """Send the request to the node of its first try; as `Address` does for what goes by the service's name."""
-    request.url = target = _at(attempt.node.url, url)
+    request.url = target = _at(attempt.node.url, url.raw_path, url.raw_query_string)
     if target.scheme == "https" and request.server_hostname is None:
         request.server_hostname = destination.name
     headers = request.headers
     headers[COUNT] = "1"
-    left = milliseconds(attempt, headers.get(TIMEOUT))
+    left = milliseconds(attempt)
     if left is not None:
-        headers[TIMEOUT] = left
+        granted = headers.setdefault(TIMEOUT, left)
+        if granted is not left:
+            headers[TIMEOUT] = milliseconds(attempt, granted) or left
     for name, value in destination.asks:
         headers.setdefault(name, value)
 
 
-@lru_cache(maxsize=1024)  # as yarl keeps urls that are asked for again and again
-def _at(node: str, url: URL) -> URL:
+@lru_cache  # as many as yarl keeps; by their parts, as a url's own hash and comparison are not in C
+def _at(node: str, path: str, query: str) -> URL:
     origin = URL(node)
+    if origin.raw_path != "/":
+        path = origin.raw_path + path
+    if not query:  # half the price, for urls of which no two are the same
+        return origin.with_path(path, encoded=True)
     return URL.build(
         scheme=origin.scheme,
         host=origin.raw_host or "",
         port=origin.explicit_port,
-        path=url.raw_path if origin.raw_path == "/" else origin.raw_path + url.raw_path,
-        query_string=url.raw_query_string,
+        path=path,
+        query_string=query,
         encoded=True,
     )

@@ -123,19 +123,26 @@ def follow(response: ClientResponse, reading: Reading) -> None:
     if connection is None:  # all of it is here
         reading.end()
         return
-    if response.status == 101 or response.headers.get("Content-Type", "").startswith("text/event-stream"):
-        reading.stream()
-    else:
-        reading.read_on(long=(response.content_length or 0) > SMALL_BODY)
+    upgraded = response.status == 101
+    length = response.content_length
+    if length is None or length > SMALL_BODY:
+        if upgraded or response.headers.get("Content-Type", "").startswith("text/event-stream"):
+            reading.stream()
+        else:
+            reading.read_on(long=length is not None)
 
     content = response.content  # not the response, which is to go when nobody holds it any more
 
-    def ended() -> None:
+    def given_up() -> None:
+        if content.is_eof() and not upgraded:  # of which `reading` is told where it is noticed
+            return
         error = content.exception()
         closed = type(error) is aiohttp.ClientConnectionError  # by its reader
         reading.abandon(None if closed else error)
 
-    connection.add_callback(ended)
+    if not upgraded:
+        content.on_eof(reading.end)  # in the event loop; while it may be the garbage collector that gives up
+    connection.add_callback(given_up)
 
 
 async def release(response: ClientResponse) -> None:

@@ -11,6 +11,7 @@ from balancemw.pool import Pool
 from balancemw.reading import Reading
 from balancemw.tries import Try
 from balancemw_httpx.libraries import AsyncByteStream, SyncByteStream
+from balancemw_httpx.shortcut import Shortcut
 from balancemw_httpx.timeouts import Timeouts
 from balancemw_httpx.upload import close
 
@@ -23,17 +24,24 @@ class _Body(Reading):
     Args:
         stream: the body as it comes.
         pool, attempt, route: as for `Reading`.
+        short: by which the body comes; None: by the library's own transport.
     """
 
-    __slots__ = ("_stream",)
+    __slots__ = ("_short", "_stream")
 
-    def __init__(self, stream: Any, pool: Pool, attempt: Try, route: str) -> None:
+    def __init__(self, stream: Any, pool: Pool, attempt: Try, route: str, short: Shortcut | None = None) -> None:
         super().__init__(pool, attempt, route)
-        self._stream = stream
+        self._stream: Any = stream
+        self._short = short
 
-    def _fail(self, error: BaseException) -> None:
-        if not isinstance(error, GeneratorExit):  # its reader had enough, and closes it
-            self.break_off(error)
+    def _fail(self, error: BaseException) -> BaseException:
+        """What to raise for `error`."""
+        if isinstance(error, GeneratorExit):  # its reader had enough, and closes it
+            return error
+        if self._short is not None:
+            error = self._short.told(error)
+        self.break_off(error)
+        return error
 
     def __del__(self) -> None:
         if self._open:
@@ -47,14 +55,15 @@ class Answer(_Body, SyncByteStream):
         try:
             yield from self._stream
         except BaseException as error:
-            self._fail(error)
-            raise
+            raise self._fail(error)  # noqa: B904  it knows its cause
         self.end()
 
     def close(self) -> None:
         """Its reader had all of it, or enough."""
+        stream, self._stream = self._stream, ()
         try:
-            self._stream.close()
+            if hasattr(stream, "close"):  # what takes a pool's place in tests often has none
+                stream.close()
         finally:
             if self._open:
                 self.end()
@@ -69,15 +78,17 @@ class AsyncAnswer(_Body, AsyncByteStream):
             async for part in parts:
                 yield part
         except BaseException as error:
-            self._fail(error)
+            told = self._fail(error)
             await close(parts)
-            raise
+            raise told  # noqa: B904
         self.end()
 
     async def aclose(self) -> None:
         """Its reader had all of it, or enough."""
+        stream, self._stream = self._stream, ()
         try:
-            await self._stream.aclose()
+            if hasattr(stream, "aclose"):
+                await stream.aclose()
         finally:
             if self._open:
                 self.end()

@@ -8,6 +8,7 @@ from typing import Any
 
 from balancemw.errors import did_you_mean
 from balancemw_httpx.libraries import LIBRARIES, Library
+from balancemw_httpx.shortcut import Shortcut, shortcut
 
 Loop = asyncio.AbstractEventLoop
 
@@ -55,6 +56,7 @@ class Inner:
         self._kind = kind
         self._options = options
         self._transports: dict[tuple[Library, str | None, str | None], Any] = {}
+        self._shortcuts: dict[tuple[Library, str], Shortcut | None] = {}
         self._lock = Lock()
 
     def to(self, library: Library, service: str | None, sni: str | None = None) -> Any:
@@ -68,6 +70,24 @@ class Inner:
         key = (library, service, sni)
         return self._transports.get(key) or self._make(key)
 
+    def short(self, library: Library, service: str) -> Shortcut | None:
+        """The short way of plain requests to a service's nodes; None: they have to go by the transport."""
+        owner, name, own = library.methods[self._kind]
+        if getattr(owner, name) is not own:  # a mock's, or an instrument's, which wants to see all requests
+            return None
+        try:
+            return self._shortcuts[library, service]
+        except KeyError:
+            return self._find(library, service)
+
+    def _find(self, library: Library, service: str) -> Shortcut | None:
+        transport = self.to(library, service)
+        found = shortcut(library, self._kind, transport)
+        with self._lock:
+            if self._transports.get((library, service, None)) is transport:  # has not been taken in the meantime
+                self._shortcuts[library, service] = found
+        return found
+
     def _make(self, key: tuple[Library, str | None, str | None]) -> Any:
         with self._lock:
             transport = self._transports.get(key)
@@ -79,6 +99,7 @@ class Inner:
         """All of them, to be closed; used again it begins anew, as the libraries' own do."""
         with self._lock:
             transports, self._transports = list(self._transports.values()), {}
+            self._shortcuts.clear()
             return transports
 
 

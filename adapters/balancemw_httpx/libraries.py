@@ -6,12 +6,14 @@ What their clients check for, or catch, is here made of both: a class that is a 
 from collections.abc import Callable
 from functools import lru_cache
 from importlib import import_module
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, overload
 
 from balancemw_httpx.outgoing import Origin, outgoing
 
 NAMES = ("httpx2", "httpx")
+
+_METHODS = (("HTTPTransport", "handle_request"), ("AsyncHTTPTransport", "handle_async_request"))
 
 
 def _installed() -> tuple[ModuleType, ...]:
@@ -29,8 +31,20 @@ def _installed() -> tuple[ModuleType, ...]:
     return tuple(found)
 
 
+def _own(owner: Any, name: str) -> Any:
+    """A method, if it is the one that its class was written with; what was put there earlier is of another module."""
+    method = getattr(owner, name)
+    ours = type(method) is FunctionType and method.__globals__ is owner.__init__.__globals__
+    return method if ours else None
+
+
 class Library:
-    """One of the libraries: what the adapter needs of it."""
+    """One of the libraries: what the adapter needs of it.
+
+    Attributes:
+        methods: by kind of transport its class, the name of the method that sends, and the library's own method of this
+            name; None: something else is in its place.
+    """
 
     def __init__(self, module: ModuleType) -> None:
         self.module: Any = module
@@ -40,6 +54,7 @@ class Library:
         self.pool_timeout: Any = module.PoolTimeout
         self.outgoing = outgoing(module)
         self.origin: Callable[[str], Origin] = lru_cache(maxsize=1024)(self._origin)
+        self.methods = {kind: (owner := getattr(module, kind), name, _own(owner, name)) for kind, name in _METHODS}
 
     def _origin(self, node: str) -> Origin:
         return Origin(self.module.URL(node))

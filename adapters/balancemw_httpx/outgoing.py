@@ -7,6 +7,7 @@ instruments transports does, it is nevertheless the library's own.
 
 from collections.abc import Callable
 from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 from balancemw.exchange import HEDGE, TIMEOUT_MS, milliseconds
@@ -19,9 +20,11 @@ Asks = tuple[tuple[str, str], ...]
 COUNT, TIMEOUT = ATTEMPT_COUNT.encode(), TIMEOUT_MS.encode()
 _OURS = frozenset((COUNT, TIMEOUT))
 _FIRST = (COUNT, b"1")
+_NAME = itemgetter(0)
 _HEDGE = (HEDGE[0].encode(), HEDGE[1].encode())
 
-_LONG = 32768  # bytes; the libraries have a limit of 65536 for a whole url
+LONG = 32768
+"""Bytes of a url beyond which its library is asked whether it bears them; their limit for a whole one is 65536."""
 
 
 class Origin:
@@ -52,7 +55,7 @@ def _url(module: Any) -> Any:
             self.raw_scheme, self.raw_host, self.port = origin.parts
             self.raw_path = origin.prefix + target
             self._origin = origin
-            if len(self.raw_path) > _LONG:
+            if len(self.raw_path) > LONG:
                 _ = self._uri_reference  # raises what the library has to say of it
 
         @property
@@ -104,10 +107,13 @@ def told(headers: Any, attempt: Try, asks: Asks, number: int = 1, *, hedge: bool
 
     `asks`: what it is asked, unless the caller asks already.
     """
-    everything = headers.raw
-    raw: Raw = [pair for pair in everything if pair[0].lower() not in _OURS]
-    left = milliseconds(attempt, headers.get(TIMEOUT_MS) if len(raw) < len(everything) else None)
-    raw.append(_FIRST if number == 1 else (COUNT, b"%d" % number))
+    raw: Raw = headers.raw
+    granted = None
+    if not _OURS.isdisjoint(map(bytes.lower, map(_NAME, raw))):  # seldom; a loop in C is a third of one in Python
+        granted = headers.get(TIMEOUT_MS)
+        raw = [pair for pair in raw if pair[0].lower() not in _OURS]
+    raw = [*raw, _FIRST if number == 1 else (COUNT, b"%d" % number)]
+    left = milliseconds(attempt, granted)
     if left is not None:
         raw.append((TIMEOUT, left.encode()))
     for name, value in asks:

@@ -13,6 +13,7 @@ from balancemw.tries import Terms, Try
 from balancemw_httpx.answer import Answer, AsyncAnswer
 from balancemw_httpx.libraries import Library
 from balancemw_httpx.outgoing import told
+from balancemw_httpx.shortcut import Shortcut
 from balancemw_httpx.timeouts import Timeouts
 from balancemw_httpx.upload import Upload, is_short
 
@@ -37,7 +38,7 @@ def is_plain(request: Any, library: Library, destination: Destination) -> bool:
 
 
 def first(request: Any, library: Library, destination: Destination, attempt: Try, *, hedge: bool = False) -> Any:
-    """A plain request as it goes to the node of its first try, or hedge; as `Sending` makes those of other tries."""
+    """A plain request as its first try or its hedge sends it by a transport."""
     extensions = dict(request.extensions)
     extensions["timeout"] = timeouts = Timeouts(extensions.get("timeout") or ())
     timeouts.bound = attempt
@@ -53,34 +54,33 @@ def first(request: Any, library: Library, destination: Destination, attempt: Try
     )
 
 
-def plain_answer(
-    response: Any,
+def plain_response(
+    answer: Any,
+    short: Shortcut,
     request: Any,
     destination: Destination,
     terms: Terms,
     attempt: Try,
-    answer: type[Answer | AsyncAnswer],
-) -> Answer | AsyncAnswer | None:
-    """What the body of a first try's response becomes; None: there is more to it than that it is to be read.
+    body: type[Answer | AsyncAnswer],
+) -> Any:
+    """The response to a first try that a pool has answered; None: there is more to it than that it is to be read.
 
-    As `Sending.take`, for most responses and with one look at their headers.
+    As `Sending.take`, for most answers and with one look at their headers.
     """
-    status = response.status_code
+    status = answer.status
     if status not in destination.good or status == 101:
         return None
-    length = b""
-    for key, value in response.headers.raw:
-        name = key.lower()
-        if name == b"content-length":
-            length = value
-        elif name == _STATE or (name == b"content-type" and value.startswith(_EVENTS)):
-            return None
+    headers = {name.lower(): value for name, value in answer.headers}
+    if _STATE in headers or headers.get(b"content-type", b"").startswith(_EVENTS):
+        return None
+    length = headers.get(b"content-length", b"")
+    stream = body(answer.stream, terms.pool, attempt, route(request) if attempt.peer.watched else ANY, short)
+    if not length or len(length) > _SHORT:
+        stream.read_on(long=length.isdigit())
+    response = short.response(answer, stream)
     if destination.asks:
         hear(terms.pool, attempt.peer, response.headers.get, attempt.clock)
-    body = answer(response.stream, terms.pool, attempt, route(request) if attempt.peer.watched else ANY)
-    if not length or len(length) > _SHORT:
-        body.read_on(long=length.isdigit())
-    return body
+    return response
 
 
 def watched(attempt: Try) -> Watch | None:

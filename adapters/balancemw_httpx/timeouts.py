@@ -23,9 +23,13 @@ class Timeouts(dict[str, Any]):
         """Seconds for `operation`, one of ``connect``, ``read``, ``write``, ``pool``; None: unbounded."""
         own = _get(self, operation, default)
         bound = self.bound
-        if bound is None or bound.until == inf:
+        if bound is None:
             return own
         left = bound.until - bound.clock()
-        if own is not None and own < left:
+        if own is None:
+            own = inf
+        if own < left:
             return own
+        if left == inf:
+            return None
         return left if left > _LEAST else _LEAST

@@ -16,7 +16,8 @@ from balancemw_httpx.errors import NoNode, TooLate
 from balancemw_httpx.hedged import Twofold
 from balancemw_httpx.inner import Inner, InnerOfLoops, Options
 from balancemw_httpx.libraries import AsyncBaseTransport, BaseTransport, library_of
-from balancemw_httpx.sending import Sending, first, is_plain, plain_answer, sending_of, watched
+from balancemw_httpx.sending import Sending, is_plain, plain_response, sending_of, watched
+from balancemw_httpx.shortcut import AsyncParts, Parts
 
 Key = Callable[[Any], str | None]
 
@@ -65,24 +66,25 @@ class BalancedTransport(BaseTransport):
                 terms = wait_for_nodes(terms)
                 if terms.hedged and is_plain(request, library, destination):
                     return self._hedge(Twofold(request, library, destination, terms, key))
-            if not is_plain(request, library, destination):
+            short = self._inner.short(library, destination.name)
+            if short is None or not is_plain(request, library, destination):
                 return self._send(sending_of(request, library, destination, terms, key))
             attempt = first_try(terms, key)
             token = BOUND.set(attempt)
             try:
-                outgoing = first(request, library, destination, attempt)
-                response = self._inner.to(library, destination.name).handle_request(outgoing)
+                outgoing = short.first(request, destination, attempt)
+                answer = short.pool.handle_request(outgoing)
             except BaseException as error:
                 leave(token)
                 rest = sending_of(request, library, destination, terms, key, attempt)
-                self._fail(rest, error)
+                self._fail(rest, short.told(error))
             else:
                 attempt.over = True
-                body = plain_answer(response, request, destination, terms, attempt, Answer)
-                if body is not None:
-                    response.stream = body
+                response = plain_response(answer, short, request, destination, terms, attempt, Answer)
+                if response is not None:
                     outgoing.extensions["timeout"].bound = None
                     return response
+                response = short.response(answer, Parts(answer.stream, short))
                 rest = sending_of(request, library, destination, terms, key, attempt, outgoing.extensions)
                 if self._accept(rest, response):
                     return response
@@ -161,28 +163,29 @@ class AsyncBalancedTransport(AsyncBaseTransport):
                 terms = await wait_for_nodes_async(terms)
                 if terms.hedged and is_plain(request, library, destination):
                     return await self._hedge(Twofold(request, library, destination, terms, key))
-            if not is_plain(request, library, destination):
+            short = self._inner.here().short(library, destination.name)
+            if short is None or not is_plain(request, library, destination):
                 return await self._send(sending_of(request, library, destination, terms, key))
             attempt = first_try(terms, key)
             token = BOUND.set(attempt)
             timer = watched(attempt)
             try:
-                outgoing = first(request, library, destination, attempt)
-                response = await self._inner.here().to(library, destination.name).handle_async_request(outgoing)
+                outgoing = short.first(request, destination, attempt)
+                answer = await short.pool.handle_async_request(outgoing)
             except BaseException as error:
                 leave(token)
                 rest = sending_of(request, library, destination, terms, key, attempt)
                 rest.timer = timer
-                await self._fail(rest, error)
+                await self._fail(rest, short.told(error))
             else:
                 attempt.over = True
                 if timer is not None:
                     timer.end()
-                body = plain_answer(response, request, destination, terms, attempt, AsyncAnswer)
-                if body is not None:
-                    response.stream = body
+                response = plain_response(answer, short, request, destination, terms, attempt, AsyncAnswer)
+                if response is not None:
                     outgoing.extensions["timeout"].bound = None
                     return response
+                response = short.response(answer, AsyncParts(answer.stream, short))
                 rest = sending_of(request, library, destination, terms, key, attempt, outgoing.extensions)
                 if await self._accept(rest, response):
                     return response

@@ -325,6 +325,29 @@ async def test_a_body_is_in_flight_until_it_is_read_and_counts_as_a_success() ->
     assert state_of(balancer)[0]["calls"] == 3
 
 
+@pytest.mark.parametrize("size", [10, 70_000])
+async def test_a_body_that_follows_its_head_ends_its_try_at_once_and_not_with_the_next_call(size: int) -> None:
+    go_on = asyncio.Event()
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": str(size)})
+        await response.prepare(request)
+        await go_on.wait()
+        await response.write(b"x" * size)
+        return response
+
+    async with app(slow) as url:
+        balancer = balancer_of(url)
+        [peer] = balancer["inventory"].pool.roster.peers.values()
+        async with session_of(balancer) as session, session.get("http://inventory/") as response:
+            assert peer.in_flight == 1
+            go_on.set()
+            assert len(await response.read()) == size
+            assert peer.in_flight == 0
+        [node] = state_of(balancer)
+        assert (node["calls"], node["failures"], node["in_flight"]) == (1, 0, 0)
+
+
 async def test_a_body_that_breaks_off_counts_against_the_node_and_is_not_tried_again(replicas: Replicas) -> None:
     (replica,) = replicas(1)
     replica.half()
