@@ -4,7 +4,7 @@ from heapq import heappop
 
 import pytest
 
-from balancemw.meter import Arrival, Meter
+from balancemw.meter import Meter, Note
 from tests.engine.flow import START, Flow, Latency, lognormal
 
 
@@ -14,7 +14,7 @@ class Reported(Flow):
     def __init__(self, nodes: int, rate: float, latency: Latency, *, seed: int = 1) -> None:
         super().__init__(nodes, rate, latency, seed=seed, strategy="prequal")
         self.meters = {f"n{i}": Meter(self.clock, lambda: 0.0) for i in range(nodes)}
-        self.arrivals: dict[float, Arrival] = {}
+        self.notes: dict[float, Note | None] = {}
 
     def run(self, seconds: float) -> "Reported":
         end = self.clock() + seconds
@@ -26,14 +26,14 @@ class Reported(Flow):
             if due >= end:
                 return self
             self._call(due)
-            self.arrivals[due] = self.meters[self.sent[-1][1]].enter()
+            self.notes[due] = self.meters[self.sent[-1][1]].enter(due)
 
     def _answer(self) -> None:
         ended, _, started, peer = heappop(self._open)
         self.clock.now = ended
         meter = self.meters[peer.node.host]
         self.pool.hear(peer, meter.load(), ended)
-        meter.answered(self.arrivals.pop(started), False)
+        meter.answered(self.notes.pop(started), False)
         meter.leave()
         self.pool.succeed(peer, started, ended)
 
