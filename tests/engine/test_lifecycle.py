@@ -76,6 +76,15 @@ def test_background_work_begins_with_the_first_call_and_ends_with_close(monkeypa
     assert heard == ["stop"]
 
 
+def test_what_is_said_of_a_node_begins_background_work_as_a_call_does(monkeypatch: pytest.MonkeyPatch):
+    stage, heard = Stage(2), list[bool]()
+    monkeypatch.setattr(stage.balancer._monitor, "ensure", lambda: heard.append(stage.service.pool.lock.locked()))
+    stage.service.mark("n0:80", "down", reason="maintenance")
+    assert heard == [False]
+    stage.service.clear("n0:80")
+    assert heard == [False, False]
+
+
 def test_as_a_context_manager():
     with Balancer(of("a")) as balancer:
         assert isinstance(balancer, Balancer)
