@@ -37,11 +37,25 @@ def test_an_unknown_service_is_refused_at_decoration_with_a_hint():
         ({"attempts": 2, "retry": RetryPolicy(2)}, "attempts= and retry="),
     ],
 )
-def test_wishes_that_make_no_sense_are_refused_at_once(stage: Stage, wishes: dict[str, Any], problem: str):
+async def test_wishes_that_make_no_sense_are_refused_at_once(stage: Stage, wishes: dict[str, Any], problem: str):
     with pytest.raises(ValueError, match=problem):
         stage.balancer.call("s", **wishes)
     with pytest.raises(ValueError, match=problem):
         stage.service.attempts(**wishes)
+    with pytest.raises(ValueError, match=problem):
+        loop(stage, wishes)
+    with pytest.raises(ValueError, match=problem):
+        await loop_async(stage, wishes)
+
+
+def loop(stage: Stage, wishes: dict[str, Any]) -> None:
+    for _ in stage.service.attempts(**wishes):
+        pytest.fail("it began")
+
+
+async def loop_async(stage: Stage, wishes: dict[str, Any]) -> None:
+    async for _ in stage.service.attempts(**wishes):
+        pytest.fail("it began")
 
 
 @pytest.mark.parametrize(
@@ -63,11 +77,9 @@ async def test_wishes_of_the_wrong_type_are_refused_before_any_call(stage: Stage
             decorator("s", **wishes)
         refused_here.append(str(raised.value))
     with pytest.raises(TypeError, match=re.escape(problem)):
-        for _ in stage.service.attempts(**wishes):
-            pytest.fail("it began")
+        loop(stage, wishes)
     with pytest.raises(TypeError, match=re.escape(problem)):
-        async for _ in stage.service.attempts(**wishes):
-            pytest.fail("it began")
+        await loop_async(stage, wishes)
     assert len(set(refused_here)) == 1
     assert "\n" not in refused_here[0]
 
