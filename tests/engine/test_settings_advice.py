@@ -205,7 +205,7 @@ def test_names_are_quoted_as_in_problems():
     ("path", "health", "prefixes", "lines"),
     [
         ("/ops", "/healthz", ["/", "/opsy", "/healthz/deep"], []),
-        ("/ops", None, ["/ops"], ['routes."/ops": no request is ever forwarded: admin.path (\'/ops\') has']),
+        ("/ops", None, ["/ops"], ["routes.\"/ops\": no request is ever forwarded: admin.path ('/ops') has"]),
         ("/a/ops", None, ["/a", "/a/ops/x"], ['routes."/a/ops/x": no request is ever forwarded: admin.path']),
         ("/ops", "/ops", [], ["inbound.health_path: one of the two cannot be reached: admin.path ('/ops') has"]),
         ("/ops", "/ops/up", [], ["inbound.health_path: one of the two cannot be reached: admin.path ('/ops') has"]),
