@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from balancemw.alerts import Desk, Inquiry
+from balancemw.arguments import check_service
 from balancemw.context import REQUEST, Clock, Request
 from balancemw.decorator import Decorator, as_decorator
 from balancemw.errors import BalancerNotConfigured, UnknownService, did_you_mean
@@ -64,10 +65,7 @@ class Balancer:
         self._closed = False
         self._events = Events(lambda: clock() + self._epoch)
         self._threads = Threads()
-        self._services = {
-            name: Service(self._pool(name), clock=clock, rng=self._rng, sleep=sleep, threads=self._threads)
-            for name in self.settings.services
-        }
+        self._services = {name: self._service(name, sleep) for name in self.settings.services}
         pools = [service.pool for service in self._services.values()]
         alerts, news = self.settings.alerts, News(self._events, "")
         self.alerts = Desk(alerts, pools, news=news, epoch=self._epoch)
@@ -97,9 +95,10 @@ class Balancer:
         """
         self.presence.utilization = utilization
 
-    def _pool(self, name: str) -> Pool:
-        settings = self.settings.services[name]
-        return Pool(name, settings, rng=self._rng, events=self._events, housekeeping=self._housekeeping)
+    def _service(self, name: str, sleep: Callable[[float], object]) -> Service:
+        tend, settings = self._housekeeping, self.settings.services[name]
+        pool = Pool(name, settings, rng=self._rng, events=self._events, housekeeping=tend)
+        return Service(pool, clock=self._clock, rng=self._rng, sleep=sleep, threads=self._threads, housekeeping=tend)
 
     def _share(self, pools: list[Pool]) -> Sharing | None:
         state = self.settings.state
@@ -152,8 +151,9 @@ class Balancer:
 
         Raises:
             UnknownService: there is no such service.
-            TypeError: the function is a generator or a context manager.
+            TypeError, ValueError: an argument makes no sense, or the function is a generator or a context manager.
         """
+        check_service(name, "balancer.call")
         terms = self[name].terms(Wishes(idempotent, timeout, attempts, retry))
         return as_decorator(terms, key)
 
@@ -255,7 +255,9 @@ def configure(settings: Settings | Mapping[str, object] | str | os.PathLike[str]
 
 
 def install(balancer: Balancer) -> Balancer:
-    """Make `balancer` the process's own and return it."""
+    """Make `balancer` the process's own and return it; a TypeError if it is none."""
+    if not isinstance(balancer, Balancer):  # its type alone is told: settings have secrets
+        raise TypeError(f"balancer= is a Balancer, no {type(balancer).__name__}; what one is made of is settings=")
     _process.balancer = balancer
     return balancer
 

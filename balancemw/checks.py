@@ -40,7 +40,8 @@ class Check:
 
     Args:
         settings: its ``probe`` settings.
-        service: its name, for which a node addressed by IP must have a certificate; "": its nodes go by their own.
+        service: its name, which nodes get as ``Host``, as with calls, and for which one addressed by IP must have a
+            certificate; "": its nodes go by their own.
     """
 
     def __init__(self, settings: ProbeSettings, service: str = "") -> None:
@@ -74,10 +75,13 @@ class Check:
         return Outcome(False, f"no answer within {self._settings.timeout:g} s", Kind.TIMEOUT)
 
     async def _http(self, node: Node, session: aiohttp.ClientSession) -> Outcome:
-        settings = self._settings
-        name = self._service if self._service and _is_address(node.host) else None
+        settings, service = self._settings, self._service
         async with session.request(
-            settings.method, node.url + settings.path, allow_redirects=False, server_hostname=name
+            settings.method,
+            node.url + settings.path,
+            headers={"Host": service} if service else None,
+            allow_redirects=False,
+            server_hostname=service if service and _is_address(node.host) else None,
         ) as answer:
             status, said = answer.status, answer.headers.get(STATE, "")
             if not any(low <= status <= high for low, high in settings.expect):

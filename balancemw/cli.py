@@ -10,6 +10,7 @@ command, 130 when it was interrupted, and 141 when whoever read the answer went 
 """
 
 import argparse
+import codecs
 import io
 import os
 import sys
@@ -21,6 +22,8 @@ from balancemw.errors import SettingsError
 
 _SIGINT, _SIGPIPE = 128 + 2, 128 + 13
 
+_PLAIN = {"–": "-", "─": "-", "…": "..."}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
@@ -31,9 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
+    codecs.register_error("balancemw", _instead)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="balancemw")  # what the terminal cannot show is no reason to fail
     options = _parser().parse_args(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to fail
     try:
         status: int = options.run(options)
         sys.stdout.flush()
@@ -44,6 +49,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _SIGINT
     return status
+
+
+def _instead(error: UnicodeError) -> tuple[str, int]:
+    """What stands for characters that an encoding does not have: others for our own, numbers for those in names."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    missing = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(each) or each.encode("ascii", "backslashreplace").decode() for each in missing), error.end
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -131,7 +144,7 @@ def _describe_simulate(simulate: argparse.ArgumentParser) -> None:
     simulate.add_argument(
         "--strategies",
         type=_names,
-        metavar="A,B,…",
+        metavar="A,B,...",
         help="or all; default: those worth a look in it; not where the scenario has variants to compare",
     )
     simulate.add_argument("--seed", type=int, default=1, help="of all that is left to chance (default: 1)")

@@ -14,10 +14,14 @@ from math import inf
 from types import TracebackType
 from typing import Any
 
+from balancemw.arguments import check_number
+
 Clock = Callable[[], float]
 
 # requests, urllib3 and sockets refuse a timeout of 0 as a programming error, which would hide the expired deadline.
 _LEAST = 0.001
+
+_RULE = "a deadline is a number of seconds from now"
 
 
 class Bound:
@@ -117,12 +121,14 @@ class deadline:  # noqa: N801  it reads as a verb phrase: `with deadline(2.0):`
     One object may be entered again and again, inside itself, and by many threads and tasks at once.
 
     Raises:
-        ValueError: `seconds` is negative or not a number.
+        TypeError: `seconds` is no number.
+        ValueError: `seconds` is negative or NaN.
     """
 
     def __init__(self, seconds: float) -> None:
+        check_number(_RULE, seconds)
         if not seconds >= 0:
-            raise ValueError(f"a deadline is a number of seconds from now, not {seconds!r}")
+            raise ValueError(f"{_RULE}, not {seconds!r}")
         self._seconds = seconds
 
     def __enter__(self) -> None:

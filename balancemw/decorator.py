@@ -12,6 +12,7 @@ from math import inf
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
 from balancemw.apart import call_apart, call_apart_async
+from balancemw.arguments import check_key
 from balancemw.call import Call
 from balancemw.context import BOUND, leave
 from balancemw.ending import after_error, after_result, discard, discard_async, verdict
@@ -200,7 +201,12 @@ def _balanced_async(
 
 
 def as_decorator(terms: Terms | Callable[[], Terms], key: Key) -> Decorator:
-    """The decorator that balances a function on `terms`."""
+    """The decorator that balances a function on `terms`.
+
+    Raises:
+        TypeError: `key` is none.
+    """
+    check_key(key, callables=True)
 
     def decorator(function: Callable[..., Any]) -> Callable[..., Any]:
         return decorate(function, terms, key)

@@ -24,16 +24,18 @@ class SettingsError(BalanceError, ValueError):
 
     Attributes:
         problems: tuple of str, one per problem, each beginning with the full key as the user wrote it.
+        of: what they are in.
     """
 
-    def __init__(self, problems: Iterable[str]) -> None:
+    def __init__(self, problems: Iterable[str], of: str = "the balancemw settings") -> None:
         self.problems: tuple[str, ...] = tuple(problems)
+        self.of = of
         count = len(self.problems)
-        title = f"{count} problem{'s' if count != 1 else ''} in the balancemw settings:"
+        title = f"{count} problem{'s' if count != 1 else ''} in {of}:"
         super().__init__("\n".join([title, *(f"  - {problem}" for problem in self.problems)]))
 
-    def __reduce__(self) -> tuple[type["SettingsError"], tuple[tuple[str, ...]]]:
-        return type(self), (self.problems,)
+    def __reduce__(self) -> tuple[type["SettingsError"], tuple[tuple[str, ...], str]]:
+        return type(self), (self.problems, self.of)
 
 
 class UnknownService(BalanceError, KeyError):

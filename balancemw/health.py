@@ -14,6 +14,9 @@ and self hold against the node at that moment.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import inf
+
+from balancemw.arguments import check_number
 
 COMMANDS = ("operator", "alert", "discovery", "self")
 """Sources that must be obeyed even if no node is left, highest precedence first."""
@@ -28,6 +31,9 @@ SOURCES = COMMANDS + AUTOMATIC
 KINDS = ("down", "drain", "weight")
 OVERRIDDEN_BY_UP = ("operator", "alert", "self", "probe", "traffic")
 LEAST_WEIGHT, MOST_WEIGHT = 0.0, 10.0
+
+_WEIGHT = f"weight is a factor above {LEAST_WEIGHT:g} and up to {MOST_WEIGHT:g}"
+_TTL = "ttl is a number of seconds above 0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,7 @@ def check_mark(kind: str, source: str, weight: float | None, ttl: float | None) 
     """Whether a mark may be set like that.
 
     Raises:
+        TypeError: `weight` or `ttl` is no number.
         ValueError: unknown kind or source, a weight where none belongs or outside (0, 10], a `ttl` that is not above 0.
     """
     _one_of("kind", kind, (*KINDS, "up"))
@@ -88,10 +95,14 @@ def check_mark(kind: str, source: str, weight: float | None, ttl: float | None) 
         raise ValueError(f"source {source!r} can only say 'down' or 'up', not {kind!r}")
     if (weight is not None) != (kind == "weight"):
         raise ValueError("a mark of kind 'weight' needs weight=, and no other kind takes one")
-    if weight is not None and not LEAST_WEIGHT < weight <= MOST_WEIGHT:
-        raise ValueError(f"weight is a factor above {LEAST_WEIGHT:g} and up to {MOST_WEIGHT:g}, not {weight!r}")
-    if ttl is not None and not 0 < ttl < float("inf"):
-        raise ValueError(f"ttl is a number of seconds above 0, not {ttl!r}")
+    if weight is not None:
+        check_number(_WEIGHT, weight)
+        if not LEAST_WEIGHT < weight <= MOST_WEIGHT:
+            raise ValueError(f"{_WEIGHT}, not {weight!r}")
+    if ttl is not None:
+        check_number(_TTL, ttl)
+        if not 0 < ttl < inf:
+            raise ValueError(f"{_TTL}, not {ttl!r}")
 
 
 def check_source(source: str) -> None:

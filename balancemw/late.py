@@ -1,5 +1,6 @@
 """The decorator of functions that learn only when they are called which balancer is theirs."""
 
+from balancemw.arguments import check_service
 from balancemw.balancer import Balancer, current
 from balancemw.decorator import Decorator, as_decorator
 from balancemw.retry import RetryPolicy
@@ -19,9 +20,11 @@ def balanced(
     """As `Balancer.call`, bound late: at each call, to the balancer of the current request or else the process's own.
 
     Raises:
+        TypeError, ValueError: an argument makes no sense.
         BalancerNotConfigured: at the call, when there is none.
         UnknownService: at the call, when it has no such service.
     """
+    check_service(name, "balanced")
     wishes = Wishes(idempotent, timeout, attempts, retry)
     bound: tuple[Balancer | None, Terms | None] = (None, None)  # the last balancer seen; replaced whole, so no lock
 

@@ -98,6 +98,12 @@ class Register:
         self._news.tell()
         return found
 
+    def withdraw(self, peer: Peer, source: str, now: float) -> None:
+        """Clear the mark of `source` everywhere: others may know of one that is not known here yet."""
+        if not self.clear(peer, source, now):
+            with self.lock:
+                self.partners.note(peer, source, now)
+
     def amend(self, source: str, changes: Iterable[Change], now: float) -> None:
         """Change marks that follow from what every worker knows. It is told with the next news, and not here."""
         with self.lock:

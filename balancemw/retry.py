@@ -31,7 +31,7 @@ class RetryPolicy:
     wait: WaitBaseT | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.attempts, int) or self.attempts < 1:
+        if isinstance(self.attempts, bool) or not isinstance(self.attempts, int) or self.attempts < 1:
             raise ValueError(
                 f"attempts is a whole number, at least 1 as it counts the first try, not {self.attempts!r}"
             )

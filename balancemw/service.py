@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import inf
 from random import Random
 
+from balancemw.arguments import check_key, check_number
 from balancemw.attempts import Attempts
 from balancemw.context import Clock
 from balancemw.health import Mark, check_mark, check_source
@@ -19,6 +20,8 @@ from balancemw.tries import Terms
 
 Key = str | Callable[..., object] | None
 
+_TIMEOUT = "timeout is a number of seconds above 0"
+
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
@@ -30,8 +33,14 @@ class Wishes:
     retry: RetryPolicy | None = None
 
     def __post_init__(self) -> None:
-        if self.timeout is not None and not 0 < self.timeout < float("inf"):
-            raise ValueError(f"timeout is a number of seconds above 0, not {self.timeout!r}")
+        if self.idempotent is not True and self.idempotent is not False:
+            raise TypeError(f"idempotent is True or False, not {self.idempotent!r:.80}")
+        if self.timeout is not None:
+            check_number(_TIMEOUT, self.timeout)
+            if not 0 < self.timeout < inf:
+                raise ValueError(f"{_TIMEOUT}, not {self.timeout!r}")
+        if self.retry is not None and not isinstance(self.retry, RetryPolicy):
+            raise TypeError(f"retry is a RetryPolicy, such as RetryPolicy(attempts=3), not {self.retry!r:.80}")
         if self.attempts is not None and self.retry is not None:
             raise ValueError("attempts= and retry= say the same thing: give one of them")
         if self.attempts is not None:
@@ -54,12 +63,14 @@ class Service:
         rng: Random,
         sleep: Callable[[float], object] = time.sleep,
         threads: Threads | None = None,
+        housekeeping: Callable[[], object] = lambda: None,
     ) -> None:
         self.name = pool.name
         self.pool = pool
         self._clock = clock
         self._sleep = sleep
         self._threads = threads
+        self._housekeeping = housekeeping
         retry = pool.settings.retry
         self._jitter = FullJitter(retry.backoff, retry.backoff_max, rng)
 
@@ -122,7 +133,11 @@ class Service:
             timeout: seconds for the whole call; None: the service's.
             attempts: tries in all; None: the service's.
             retry: a policy of one's own instead of `attempts`.
+
+        Raises:
+            TypeError, ValueError: one of them makes no sense.
         """
+        check_key(key, callables=False)
         return Attempts(self.terms(Wishes(idempotent, timeout, attempts, retry)), key)
 
     def pick(self, key: str | None = None, exclude: Iterable[Node | str] = ()) -> Node:
@@ -169,10 +184,11 @@ class Service:
             weight: for kind ``weight``: above 0 and up to 10.
 
         Raises:
-            ValueError: the mark makes no sense.
+            TypeError, ValueError: the mark makes no sense.
             LookupError: there is no such node.
         """
         check_mark(kind, source, weight, ttl)
+        self._housekeeping()  # first: what a process notes before it notices that it was forked is lost
         now = self._clock()
         mark = Mark(source, kind, reason, now, None if ttl is None else now + ttl, weight)
         self.pool.mark(self.pool.roster.find(node), mark, now)
@@ -185,7 +201,8 @@ class Service:
             LookupError: there is no such node.
         """
         check_source(source)
-        self.pool.clear(self.pool.roster.find(node), source, self._clock())
+        self._housekeeping()
+        self.pool.withdraw(self.pool.roster.find(node), source, self._clock())
 
     def replace(self, nodes: Iterable[object]) -> None:
         """Make `nodes` the service's nodes: urls, mappings as in the settings, or `Node` objects.

@@ -196,7 +196,8 @@ class Standing:
     def up(self, peer: Peer, mark: Mark, now: float) -> None:
         """Someone says that the node is well: that ends their own claim, and an operator overrides the others'."""
         for source in OVERRIDDEN_BY_UP if mark.source == "operator" else (mark.source,):
-            self.drop(peer, source, now)
+            if not self.drop(peer, source, now):
+                self.partners.note(peer, source, now)  # others may know of a mark that is not known here yet
         self._news.note(peer.node.name, "up", mark.source, mark.reason)
 
     def expire(self, now: float) -> None:

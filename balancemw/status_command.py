@@ -6,9 +6,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any
+from types import ModuleType
 
 from balancemw.admin.client import USUAL_PATH, NoAnswer, status_of
 
@@ -43,23 +42,20 @@ def run(options: argparse.Namespace) -> int:
     try:
         if not token:
             raise NoAnswer(f"a token is needed: give --token, or set {TOKEN}")
-        show = _as_json if options.json else _as_tables()
         status = asyncio.run(status_of(options.url, token))
     except NoAnswer as error:
         print(f"balancemw status: {error}", file=sys.stderr)
         return 2
-    show(status)
+    if options.json:
+        print(json.dumps(status, indent=2))
+    else:
+        _drawing().show(status, time.time())
     nodes = [node for service in status["services"].values() for node in service["nodes"]]
     return int(any(node["state"] not in _TAKING_CALLS for node in nodes))
 
 
-def _as_json(status: Mapping[str, Any]) -> None:
-    print(json.dumps(status, indent=2))
-
-
-def _as_tables() -> Callable[[Mapping[str, Any]], None]:
+def _drawing() -> ModuleType:
     try:
-        show = import_module("balancemw.admin.picture").show
-    except ImportError:
-        raise NoAnswer("the tables need an extra: pip install 'balancemw[demo]'; --json does without") from None
-    return lambda status: show(status, time.time())
+        return import_module("balancemw.admin.picture")
+    except ImportError:  # no rich
+        return import_module("balancemw.admin.plain")

@@ -2,6 +2,7 @@
 
 import argparse
 import gc
+import os
 import signal
 import sys
 import time
@@ -76,7 +77,15 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         options.results = RESULTS
     if options.pages and options.results is None:
         parser.error("pages are made of results: name their file by --results")
+    if options.results is not None and not _writable(options.results):
+        parser.error(f"results cannot be written to {options.results}")  # told before the work, not after it
     return options
+
+
+def _writable(file: Path) -> bool:
+    if file.exists():
+        return file.is_file() and os.access(file, os.W_OK)
+    return file.parent.is_dir() and os.access(file.parent, os.W_OK)
 
 
 def _run(name: str, effort: Effort) -> Sequence[Report]:

@@ -97,6 +97,14 @@ def test_runs_and_tells_sane_figures(name: str) -> None:
     assert all(0.0 < cost < 1e6 for cost in costs)
 
 
+@pytest.mark.parametrize("file", ["missing/results.jsonl", "."])
+def test_results_that_cannot_be_written_are_told_before_the_work(file: str, tmp_path: Path) -> None:
+    told = benchmark("--quick", "--results", str(tmp_path / file), "memory")
+    out, errors = told.communicate(timeout=60)
+    assert (told.returncode, out) == (2, "")
+    assert errors.splitlines()[-1].endswith(f"error: results cannot be written to {tmp_path / file}")
+
+
 @pytest.mark.parametrize("name", PLAYED)
 def test_a_scenario_is_played_to_everyone_and_leaves_nothing_but_its_results(name: str, tmp_path: Path) -> None:
     mark, stage, results = uuid.uuid4().hex, tmp_path / "stage", tmp_path / "results.jsonl"

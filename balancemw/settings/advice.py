@@ -55,7 +55,7 @@ def advice(settings: Settings) -> list[str]:
         for prefix, route in settings.routes.items()
         for key, text in _route(prefix, route, settings.services[route.service])
     ]
-    of_all = [f"{key}: {text}" for topic in (_admin, _alerts) for key, text in topic(settings)]
+    of_all = [f"{key}: {text}" for topic in (_admin, _same_place, _alerts) for key, text in topic(settings)]
     return of_services + of_routes + of_all
 
 
@@ -230,6 +230,26 @@ def _admin(settings: Settings) -> Iterator[Piece]:
             yield "admin.path", "has no effect without admin.token: there is no admin surface"
     elif len(admin.token) < LEAST_TOKEN:
         yield "admin.token", f"shorter than {LEAST_TOKEN} characters: whoever guesses it may take nodes out"
+
+
+def _same_place(settings: Settings) -> Iterator[Piece]:
+    """Paths of which one is never reached, as another one's answer comes first."""
+    admin, health = settings.admin, settings.inbound.health_path
+    if admin.token is not None:
+        has = f"admin.path ({admin.path!r}) has all that is at or below it"
+        for prefix in settings.routes:
+            if _at_or_below(prefix, admin.path):
+                yield key_text(("routes", prefix)), f"no request is ever forwarded: {has}"
+        if health is not None and _at_or_below(health, admin.path):
+            yield "inbound.health_path", f"one of the two cannot be reached: {has}"
+    route = settings.routes.get((health or "").rstrip("/") or "/")
+    if health is not None and route is not None:
+        text = f"{health!r} is a route as well: the app answers there, and that path of service {route.service!r}"
+        yield "inbound.health_path", f"{text} cannot be reached"
+
+
+def _at_or_below(path: str, top: str) -> bool:
+    return path == top or path.startswith(f"{top}/")
 
 
 def _alerts(settings: Settings) -> Iterator[Piece]:

@@ -134,18 +134,20 @@ class Sharing:
         """
         courier = self._courier
         if self._life is not life:
-            if life.store is not None and life.ended:
-                courier.farewell(life.store)
+            if life.ended:  # perhaps before it has begun, as in a program that marks a node and is done
+                courier.farewell(life.store or self._open(life))
             return False
         courier.contact.asks()
-        if life.store is None:
-            life.store = open_store(self._settings.kind, self._settings.place, _host())
-            changed = True
-        courier.round(life.store, changed=changed)
+        changed = changed or life.store is None
+        courier.round(life.store or self._open(life), changed=changed)
         if courier.contact.answered():
             self._tell("store_back", f"{self._settings.kind} answers again: what was noted meanwhile is shared")
         courier.recover()
         return True
+
+    def _open(self, life: "_Life") -> Store:
+        life.store = open_store(self._settings.kind, self._settings.place, _host())
+        return life.store
 
     def excuse(self, error: Exception) -> None:
         """The store has failed."""
@@ -211,8 +213,7 @@ class _Life:
                 return False
             sharing.excuse(error)
             del sharing
-            self._ending.wait(_PAUSE)
-            return True
+            return not self._ending.wait(_PAUSE)
 
     def _work(self, *, changed: bool) -> bool:
         sharing = self._sharing()

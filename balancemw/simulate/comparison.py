@@ -131,7 +131,7 @@ def _choices(scenario: Scenario, strategies: Sequence[Strategy] | None) -> tuple
         return tuple((each, None) for each in strategies or default_strategies(scenario))
     if strategies:
         how = "name a strategy in the service or in a variant"
-        raise SettingsError([f"variants: these are compared, and not strategies as well; {how}"])
+        raise SettingsError([f"variants: these are compared, and not strategies as well; {how}"], "the scenario")
     return tuple((None, each) for each in scenario.variants)
 
 
@@ -144,7 +144,7 @@ def _check(scenario: Scenario, choices: Sequence[Choice]) -> None:
         except SettingsError as error:
             problems.update(dict.fromkeys(error.problems))
     if problems:
-        raise SettingsError(problems)
+        raise SettingsError(problems, "the scenario")
 
 
 class _Apart:

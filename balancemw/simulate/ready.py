@@ -195,5 +195,6 @@ def ready(name: str) -> Scenario:
         SettingsError: there is none.
     """
     if name not in READY:
-        raise SettingsError([f"no scenario {name!r}{did_you_mean(name, READY)} (known: {', '.join(READY)})"])
+        problem = f"no scenario {name!r}{did_you_mean(name, READY)} (known: {', '.join(READY)})"
+        raise SettingsError([problem], "the scenario")
     return READY[name]

@@ -100,7 +100,7 @@ class Scenario:
             report.add(("rate",), "rate and utilization say the same thing: give one of them")
         check(raw.get("service"), variants, report)
         if report.lines:
-            raise SettingsError(report.lines)
+            raise SettingsError(report.lines, "the scenario")
         return checked  # type: ignore[no-any-return]
 
     @property
@@ -143,7 +143,7 @@ class Scenario:
             report.add(path, problem)
         said = self._said(variant, report)
         if said is None:
-            raise SettingsError(report.lines)
+            raise SettingsError(report.lines, "the scenario")
         if strategy is not None:
             said = dataclasses.replace(said, own={**said.own, "strategy": strategy})
         if said.own_zone and not self.replica.zones:
@@ -154,7 +154,7 @@ class Scenario:
                 (*said.place, "hedge"), "calls that may not be sent twice are not hedged; write idempotent = true"
             )
         if found is None or report.lines:
-            raise SettingsError(report.lines)
+            raise SettingsError(report.lines, "the scenario")
         return found
 
     def _said(self, variant: str | None, report: Report) -> Said | None:

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable, Sequence
 
+from balancemw.columns import columns
 from balancemw.simulate.comparison import Comparison
 from balancemw.simulate.outcome import Outcome
 from balancemw.simulate.scenario import Scenario
@@ -66,7 +67,7 @@ def _table(headings: Row, rows: Sequence[Row], color: bool) -> str:
         from rich.console import Console
         from rich.table import Table
     except ImportError:
-        return _plain(headings, rows)
+        return "\n".join(columns(headings, rows))
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
     for index, heading in enumerate(headings):
         table.add_column(heading, justify="right" if index else "left", no_wrap=True)
@@ -75,12 +76,3 @@ def _table(headings: Row, rows: Sequence[Row], color: bool) -> str:
     written = io.StringIO()
     Console(file=written, width=_WIDTH, force_terminal=color, no_color=not color).print(table)
     return written.getvalue().strip("\n")
-
-
-def _plain(headings: Row, rows: Sequence[Row]) -> str:
-    widths = [max(len(row[column]) for row in (headings, *rows)) for column in range(len(headings))]
-    lines = []
-    for row in (headings, tuple("-" * width for width in widths), *rows):
-        first, *rest = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        lines.append("  ".join((row[0].ljust(len(first)), *rest)))
-    return "\n".join(lines)

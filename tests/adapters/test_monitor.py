@@ -10,6 +10,7 @@ import pytest
 from balancemw import Balancer, Event
 from balancemw.context import REQUEST, deadline, remaining
 from tests.adapters import callables
+from tests.adapters.checking import OK
 from tests.adapters.failing_server import serving, steps
 from tests.adapters.watching import FAST, PATIENCE, SYNC, Replicas, Watched, alone, eventually, urls, watching
 
@@ -33,6 +34,17 @@ def test_a_replica_that_dies_is_out_without_any_call_and_back_when_it_is(replica
         assert watched.wait_for("readmitted").source == "probe"
         assert watched.available() == set(urls(nodes))
         assert not [each for each in watched.told if each.event in ("failed", "ejected")]
+
+
+@pytest.mark.parametrize(
+    ("said", "host"), [({}, "inventory"), ({"host_header": "service"}, "inventory"), ({"host_header": "node"}, "")]
+)
+def test_a_replica_sees_the_host_that_calls_show_it(said: dict[str, str], host: str):
+    with serving(steps("hear", OK)) as (server, seen):
+        service = {"nodes": [f"http://{server}"], "probe": {"kind": "http", **FAST}, **said}
+        with Balancer({"services": {"inventory": service}}):
+            eventually(lambda: seen)
+    assert f"Host: {host or server}\r\n".encode() in seen[0]
 
 
 def test_a_replica_that_hangs_or_answers_with_errors_is_out(replicas: Replicas):

@@ -56,6 +56,30 @@ def test_nothing_is_started_before_the_first_call(settings: dict[str, Any], tmp_
     assert threads() == []
 
 
+def test_what_is_said_of_a_node_is_shared_also_by_who_has_made_no_call(settings: dict[str, Any]):
+    with Balancer(settings) as other:
+        fresh = [Balancer(settings) for _ in range(3)]
+        fresh[0]["s"].mark("one:1", "down", reason="maintenance")
+        eventually(lambda: available(other) == {"two", "three"})
+        fresh[1]["s"].clear("one:1")
+        eventually(lambda: available(other) == {"one", "two", "three"})
+        other["s"].mark("two:2", "down", source="alert", reason="alert")
+        fresh[2]["s"].mark("two:2", "up", reason="false alarm")
+        eventually(lambda: available(other) == {"one", "two", "three"})
+        for balancer in fresh:
+            balancer.close()
+
+
+@pytest.mark.parametrize("said", ["mark('one:1', 'down', reason='disk')", "clear('two:2')"])
+def test_a_program_that_says_something_of_a_node_and_is_done_has_told_it(settings: dict[str, Any], said: str):
+    with Balancer(settings) as other:
+        other["s"].mark("two:2", "down", reason="maintenance")
+        eventually(lambda: not other.journal.adrift)
+        done = run_script(f"from balancemw import Balancer\nBalancer({settings!r})['s'].{said}")
+        assert (done.returncode, done.stderr) == (0, "")
+        eventually(lambda: available(other) == ({"three"} if "mark" in said else {"one", "two", "three"}))
+
+
 def test_what_waits_is_told_before_the_end(settings: dict[str, Any]):
     with Balancer(settings) as one, Balancer(settings) as other:
         eventually(lambda: one["s"].pool.budget.workers == other["s"].pool.budget.workers == 2)

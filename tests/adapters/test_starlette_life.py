@@ -147,3 +147,8 @@ def test_without_settings_the_error_says_what_to_do():
 def test_settings_and_a_balancer_are_one_too_many():
     with pytest.raises(TypeError, match="one of them"):
         BalanceMiddleware(sync_view, settings(), balancer=Balancer(settings()))
+
+
+def test_settings_are_no_balancer():
+    with pytest.raises(TypeError, match=r"^balancer= is a Balancer, no dict; what one is made of is settings=$"):
+        BalanceMiddleware(sync_view, balancer=settings())

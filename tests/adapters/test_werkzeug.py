@@ -459,6 +459,11 @@ def test_settings_and_a_balancer_are_one_too_many():
         BalanceMiddleware(answering(ask), settings(), balancer=Balancer(settings()))
 
 
+def test_settings_are_no_balancer():
+    with pytest.raises(TypeError, match=r"^balancer= is a Balancer, no dict; what one is made of is settings=$"):
+        BalanceMiddleware(answering(ask), balancer=settings())
+
+
 # -- a real server
 
 

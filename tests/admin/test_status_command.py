@@ -135,14 +135,24 @@ class TestOfSomethingElse:
         with Says("x" * 1001) as server, pytest.raises(NoAnswer, match="answers with more than"):
             asyncio.run(status_of(server.url, TOKEN))
 
-    def test_tables_need_rich_and_json_does_not(
+    def test_without_rich_the_tables_are_plain(
         self, app: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ):
         monkeypatch.delitem(sys.modules, "balancemw.admin.picture", raising=False)
         monkeypatch.setitem(sys.modules, "rich.console", None)  # type: ignore[arg-type]
-        assert main(["status", app.base, "--token", TOKEN]) == 2
-        assert "balancemw[demo]" in capsys.readouterr().err
-        assert main(["status", app.base, "--token", TOKEN, "--json"]) == 0
+        app.order("127.0.0.1:7001", action="drain", reason="a [new] disk")
+        assert main(["status", app.base, "--token", TOKEN]) == 1
+        lines = capsys.readouterr().out.splitlines()
+        app.order("127.0.0.1:7001", action="up", reason="done")
+        start = lines.index("inventory: 4 nodes, peak_ewma")
+        assert lines[start + 1].split() == ["node", "state", "weight", "in", "flight", "latency", "success"]
+        assert set(lines[start + 2]) == {"-", " "}
+        assert [line.split()[0] for line in lines[start + 3 : start + 7]] == [
+            "127.0.0.1:7001", "127.0.0.1:7002", "127.0.0.1:7003", "[::1]:7004",
+        ]  # fmt: skip
+        assert lines[start + 3].split()[1] == "draining"
+        assert "127.0.0.1:7001: operator drain: a [new] disk" in lines
+        assert "empty: 0 nodes, peak_ewma" in lines
 
 
 @pytest.mark.parametrize(
@@ -193,6 +203,17 @@ class TestTheTable:
         assert lines[-1] == "10.100.200.1:8000: traffic ejected: it cannot be reached"
         assert "marks" not in out.getvalue()
         assert max(map(len, lines)) <= 72
+
+    @pytest.mark.parametrize("narrow", [True, False])
+    def test_where_there_is_no_room_names_are_folded_and_not_cut(self, narrow: bool):
+        names = [f"inventory-with-a-long-name-{i}.prod.example.com:800{i}" for i in range(3)]
+        nodes = [{"name": name, "state": "slow_start", "latency_ms": 12.34, "success_rate": 1.0} for name in names]
+        out = io.StringIO()
+        for picture in pictures({"services": {"s": {"nodes": nodes}}}, 0.0, narrow=narrow):
+            Console(file=out, width=72).print(picture)
+        rows = [line.split("│")[1].strip() for line in out.getvalue().splitlines() if line.startswith("│")]
+        assert "".join(rows) == "".join(names)
+        assert "…" not in out.getvalue() or not narrow
 
     @pytest.mark.parametrize(("delay", "told"), [(52.34, "52.3 ms"), (None, "–")])
     def test_what_is_hedged_only_where_something_is(self, delay: float | None, told: str):

@@ -122,6 +122,7 @@ class Member(Stage):
         self, name: str, depot: Depot, clock: FakeClock, nodes: int | Sequence[object], **settings: Any
     ) -> None:
         super().__init__(nodes, seed=sum(name.encode()), clock=clock, **{"slow_start": {"window": 0}, **settings})
+        self.balancer.close()  # nothing goes on behind the fake clock's back
         events, pool = self.balancer._events, self.service.pool
         events.journal.share()
         self.name = name

@@ -122,6 +122,25 @@ def test_what_cannot_be_encoded_is_no_reason_to_fail(file: Path, monkeypatch: py
     assert 'services."\\xe4": the name must be usable' in done.stdout
 
 
+@pytest.mark.parametrize(
+    "arguments", [["--help"], *([command, "--help"] for command in ("check", "status", "demo", "simulate"))]
+)
+def test_help_can_be_read_on_any_terminal(arguments: list[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    done = run(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: balancemw")
+    assert "\\u" not in done.stdout
+
+
+def test_a_simulation_can_be_read_on_any_terminal(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    for arguments in (["--list"], ["--requests", "100", "--strategies", "random"]):
+        done = run("simulate", *arguments)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "\\u" not in done.stdout
+
+
 @pytest.mark.parametrize("arguments", [(), ("chekc",), ("check", "a", "b"), ("status",), ("demo", "--app", "tornado")])
 def test_what_is_not_understood(arguments: tuple[str, ...]):
     done = run(*arguments)

@@ -5,6 +5,7 @@ import math
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextvars import Context, copy_context
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -109,6 +110,11 @@ class TestDeadline:
     def test_infinite_bounds_nothing(self):
         with deadline(math.inf):
             assert remaining() is None
+
+    @pytest.mark.parametrize("seconds", [None, "2", True, [2]])
+    def test_what_is_no_number_is_refused(self, seconds: Any):
+        with pytest.raises(TypeError, match="a deadline is a number of seconds from now, not"):
+            deadline(seconds)
 
     @pytest.mark.parametrize("seconds", [-1, -1e-9, float("nan"), float("-inf")])
     def test_what_is_no_time_is_refused(self, seconds: float):

@@ -51,6 +51,9 @@ class TestSettingsError:
     def test_one_problem(self):
         assert str(SettingsError(["a: wrong"])) == "1 problem in the balancemw settings:\n  - a: wrong"
 
+    def test_it_can_be_of_something_else(self):
+        assert str(SettingsError(["a: wrong"], "the scenario")) == "1 problem in the scenario:\n  - a: wrong"
+
 
 class TestElsewhere:
     @pytest.mark.parametrize("trip", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
@@ -58,6 +61,7 @@ class TestElsewhere:
         "error",
         [
             SettingsError(["a: wrong", "b: missing"]),
+            SettingsError(["a: wrong"], "the scenario"),
             UnknownService("no 'x'"),
             NoNodeAvailable("none left", retry_after=7.5),
             DeadlineExceeded("too late"),

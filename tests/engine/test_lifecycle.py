@@ -1,10 +1,8 @@
 """The life of a balancer, and who hears of what happens in it."""
 
 import asyncio
-import os
 import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -27,11 +25,14 @@ def of(*hosts: str, **more: Any) -> dict[str, Any]:
 
 
 def test_making_a_balancer_opens_nothing():
-    files, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
-    balancer = Balancer(of("a", "b", probe=True))
-    balancer.call("s")(lambda node: None)
-    balancer["s"].attempts()
-    assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == (files, threads)
+    program = (
+        "import os, threading; from balancemw import Balancer; before = len(os.listdir('/proc/self/fd'));"
+        f"balancer = Balancer({of('a', 'b', probe=True)!r});"
+        "balancer.call('s')(lambda node: None); balancer['s'].attempts();"
+        "print(len(os.listdir('/proc/self/fd')) - before, threading.active_count())"
+    )
+    fresh = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert fresh.stdout.split() == ["0", "1"]
 
 
 def test_importing_the_package_opens_nothing():
@@ -74,6 +75,15 @@ def test_background_work_begins_with_the_first_call_and_ends_with_close(monkeypa
     with stage.balancer:
         heard.clear()
     assert heard == ["stop"]
+
+
+def test_what_is_said_of_a_node_begins_background_work_as_a_call_does(monkeypatch: pytest.MonkeyPatch):
+    stage, heard = Stage(2), list[bool]()
+    monkeypatch.setattr(stage.balancer._monitor, "ensure", lambda: heard.append(stage.service.pool.lock.locked()))
+    stage.service.mark("n0:80", "down", reason="maintenance")
+    assert heard == [False]
+    stage.service.clear("n0:80")
+    assert heard == [False, False]
 
 
 def test_as_a_context_manager():

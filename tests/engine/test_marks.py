@@ -75,6 +75,23 @@ def test_a_mark_that_makes_no_sense_is_refused_and_changes_nothing(wrong: dict[s
     assert stage.status() == before
 
 
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ({"kind": "weight", "weight": "x"}, "weight is a factor above 0 and up to 10, not 'x'"),
+        ({"kind": "weight", "weight": True}, "weight is a factor above 0 and up to 10, not True"),
+        ({"kind": "down", "ttl": "1 h"}, "ttl is a number of seconds above 0, not '1 h'"),
+    ],
+)
+def test_a_number_that_is_none_is_refused_and_changes_nothing(wrong: dict[str, Any], problem: str):
+    stage = Stage(2)
+    before = stage.status()
+    with pytest.raises(TypeError) as raised:
+        stage.service.mark("n0:80", wrong.pop("kind"), reason="typo", **wrong)
+    assert str(raised.value) == problem
+    assert stage.status() == before
+
+
 @pytest.mark.parametrize("kind", ["weight", "drain"])
 @pytest.mark.parametrize("source", ["probe", "traffic"])
 def test_what_only_commands_can_say_is_refused_from_others(source: str, kind: str):

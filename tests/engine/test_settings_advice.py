@@ -199,3 +199,31 @@ def test_hedges_without_a_budget():
 def test_names_are_quoted_as_in_problems():
     (line,) = advice(Settings.load({"services": {"a.b": {"nodes": []}}}))
     assert line.startswith('services."a.b".nodes: ')
+
+
+@pytest.mark.parametrize(
+    ("path", "health", "prefixes", "lines"),
+    [
+        ("/ops", "/healthz", ["/", "/opsy", "/healthz/deep"], []),
+        ("/ops", None, ["/ops"], ["routes.\"/ops\": no request is ever forwarded: admin.path ('/ops') has"]),
+        ("/a/ops", None, ["/a", "/a/ops/x"], ['routes."/a/ops/x": no request is ever forwarded: admin.path']),
+        ("/ops", "/ops", [], ["inbound.health_path: one of the two cannot be reached: admin.path ('/ops') has"]),
+        ("/ops", "/ops/up", [], ["inbound.health_path: one of the two cannot be reached: admin.path ('/ops') has"]),
+        ("/ops", "/up/", ["/up"], ["inbound.health_path: '/up/' is a route as well: the app answers there, and"]),
+        ("/ops", "/", ["/"], ["inbound.health_path: '/' is a route as well"]),
+    ],
+)
+def test_two_things_on_one_path(path: str, health: str | None, prefixes: list[str], lines: list[str]):
+    settings: dict[str, Any] = {
+        "services": {"pay": {"nodes": TWO}},
+        "routes": dict.fromkeys(prefixes, "pay"),
+        "inbound": {"health_path": health},
+        "admin": {"path": path, "token": "t" * 16},
+    }
+    told = advice(Settings.load(settings))
+    assert [line[: len(start)] for line, start in zip(told, lines, strict=True)] == lines
+
+
+def test_without_a_token_no_path_is_the_admin_surfaces():
+    settings = {"services": {"pay": {"nodes": TWO}}, "routes": {"/_balancer": "pay"}, "inbound": {"health_path": "/up"}}
+    assert advice(Settings.load(settings)) == []

@@ -47,6 +47,20 @@ class TestMarks:
         crew.meet()
         assert {member.states()["n0"] for member in crew} == {"down"}
 
+    @pytest.mark.parametrize("source", ["operator", "alert", "self", "traffic"])
+    def test_it_ends_also_by_the_word_of_one_who_does_not_know_of_it_yet(self, source: str):
+        crew = Crew(2)
+        crew[0].service.mark("n0:80", "down", source=source, reason="known to one")
+        crew.meet()
+        newcomer = Member("w9", crew.depot, crew.clock, 3)
+        if source == "self":
+            newcomer.service.clear("n0:80", source=source)
+        else:
+            newcomer.service.mark("n0:80", "up", reason="it is well")
+        newcomer.round()
+        crew.meet()
+        assert [member.marks() for member in (*crew, newcomer)] == [{}] * 3
+
     def test_it_is_known_again_when_the_store_has_forgotten_it(self):
         crew = Crew(2)
         crew[0].service.mark("n0:80", "drain", reason="kept")

@@ -1,5 +1,6 @@
 """What a decorator is told: which service, how often, how long, and after what wait."""
 
+import re
 from collections import deque
 from contextlib import suppress
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 import tenacity
 
-from balancemw import Balancer, RetryPolicy, UnknownService
+from balancemw import Balancer, Node, RetryPolicy, UnknownService, balanced
 from tests.engine.stage import Answer, Stage, refused, reset
 
 
@@ -30,15 +31,76 @@ def test_an_unknown_service_is_refused_at_decoration_with_a_hint():
         ({"timeout": float("nan")}, "timeout"),
         ({"timeout": float("inf")}, "timeout"),
         ({"attempts": 0}, "attempts"),
+        ({"attempts": True}, "attempts"),
+        ({"attempts": "2"}, "attempts"),
         ({"attempts": 1.5}, "attempts"),
         ({"attempts": 2, "retry": RetryPolicy(2)}, "attempts= and retry="),
     ],
 )
-def test_wishes_that_make_no_sense_are_refused_at_once(stage: Stage, wishes: dict[str, Any], problem: str):
+async def test_wishes_that_make_no_sense_are_refused_at_once(stage: Stage, wishes: dict[str, Any], problem: str):
     with pytest.raises(ValueError, match=problem):
         stage.balancer.call("s", **wishes)
     with pytest.raises(ValueError, match=problem):
         stage.service.attempts(**wishes)
+    with pytest.raises(ValueError, match=problem):
+        loop(stage, wishes)
+    with pytest.raises(ValueError, match=problem):
+        await loop_async(stage, wishes)
+
+
+def loop(stage: Stage, wishes: dict[str, Any]) -> None:
+    for _ in stage.service.attempts(**wishes):
+        pytest.fail("it began")
+
+
+async def loop_async(stage: Stage, wishes: dict[str, Any]) -> None:
+    async for _ in stage.service.attempts(**wishes):
+        pytest.fail("it began")
+
+
+@pytest.mark.parametrize(
+    ("wishes", "problem"),
+    [
+        ({"timeout": "x"}, "timeout is a number of seconds above 0, not 'x'"),
+        ({"timeout": True}, "timeout is a number of seconds above 0, not True"),
+        ({"idempotent": "yes"}, "idempotent is True or False, not 'yes'"),
+        ({"idempotent": None}, "idempotent is True or False, not None"),
+        ({"retry": 3}, r"retry is a RetryPolicy, such as RetryPolicy(attempts=3), not 3"),
+        ({"retry": tenacity.stop_after_attempt}, "retry is a RetryPolicy"),
+        ({"key": 5}, "key is a string"),
+    ],
+)
+async def test_wishes_of_the_wrong_type_are_refused_before_any_call(stage: Stage, wishes: dict[str, Any], problem: str):
+    refused_here = []
+    for decorator in (stage.balancer.call, balanced):
+        with pytest.raises(TypeError, match=re.escape(problem)) as raised:
+            decorator("s", **wishes)
+        refused_here.append(str(raised.value))
+    with pytest.raises(TypeError, match=re.escape(problem)):
+        loop(stage, wishes)
+    with pytest.raises(TypeError, match=re.escape(problem)):
+        await loop_async(stage, wishes)
+    assert len(set(refused_here)) == 1
+    assert "\n" not in refused_here[0]
+
+
+def test_the_key_of_a_loop_has_no_arguments_to_be_made_of(stage: Stage):
+    with pytest.raises(TypeError, match=r"key is a string, not <function"):
+        stage.service.attempts(key=lambda sku: sku)  # type: ignore[arg-type]
+    assert stage.balancer.call("s", key=lambda sku: sku)(lambda node, sku: sku)("sku-1") == "sku-1"
+
+
+def test_a_decorator_written_without_its_arguments_shows_how_it_is_written(stage: Stage):
+    def stock(node: Node) -> None: ...
+
+    decorators: dict[str, Any] = {"balanced": balanced, "balancer.call": stage.balancer.call}
+    for name, decorator in decorators.items():
+        for function in (stock, staticmethod(stock), classmethod(stock)):
+            with pytest.raises(TypeError) as raised:
+                decorator(function)
+            assert str(raised.value) == f'@{name} has to know the service: write @{name}("inventory") above stock'
+        with pytest.raises(TypeError, match="the name of a service is a string, not 5"):
+            decorator(5)
 
 
 def test_a_policy_of_no_attempts_is_refused():

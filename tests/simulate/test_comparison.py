@@ -198,6 +198,11 @@ class TestCommand:
         assert main(["simulate", *arguments]) == 1
         assert told in capsys.readouterr().err
 
+    @pytest.mark.parametrize("arguments", [["stedy"], ["--strategies", "randm"]])
+    def test_it_is_the_scenario_that_is_wrong(self, arguments: list[str], capsys: pytest.CaptureFixture[str]):
+        assert main(["simulate", *arguments]) == 1
+        assert capsys.readouterr().err.startswith("1 problem in the scenario:\n")
+
     def test_interrupted_it_ends_without_a_word(self):
         command = [sys.executable, "-m", "balancemw.cli", "simulate", "--requests", "10000000"]
         with subprocess.Popen(
