@@ -28,7 +28,7 @@ class Cutoff:
     Args:
         bound: what bounds the reading.
         descriptor: gives that of the connection, as long as it is open; None: there is none that can be shut, and
-            reading ends only where its reader asks whether it is `over`. It must not hold on to the reader.
+            reading ends only where its reader asks whether it has `expired`. It must not hold on to the reader.
 
     Attributes:
         shut: whether the connection has been shut.
@@ -49,7 +49,7 @@ class Cutoff:
         return time_left(in_force(self._bound))
 
     @property
-    def over(self) -> bool:
+    def expired(self) -> bool:
         """Whether the time is up."""
         if self.shut:
             return True
@@ -153,6 +153,12 @@ class PartWatch(Watch):
     def left(self) -> float | None:
         """Seconds; None: it is bounded no more."""
         return time_left(in_force(self.outer))
+
+    @property
+    def expired(self) -> bool:
+        """Whether the time is up."""
+        left = self.left
+        return left is not None and left <= 0.0
 
     def expire(self) -> None:
         """As `Watch`, unless it is bounded no more."""
