@@ -7,26 +7,27 @@ from weakref import ref
 from aiohttp import ClientResponse
 
 from balancemw.context import Bound, in_force, time_left
+from balancemw.reading import Reading
 from balancemw_aiohttp.errors import TooLate
 
 
-def bound_by(outer: Bound | None, response: ClientResponse, words: str) -> None:
-    """Let `outer`, which bounds a request from outside, bound also how long its answer is read; `words` say so.
+def bound_by(outer: Bound | None, response: ClientResponse, reading: Reading) -> None:
+    """Let `outer`, which bounds a request from outside, bound also how long its answer is read; `reading` is told.
 
     Not an upgraded connection, which has no body.
     """
     if outer is not None and outer.until < inf and response.connection is not None and response.status != 101:
-        _Cutoff(outer, response, words)
+        _Cutoff(outer, response, reading)
 
 
 class _Cutoff:
     """Breaks off an answer, unless it has ended before."""
 
-    __slots__ = ("_outer", "_response", "_timer", "_words")
+    __slots__ = ("_outer", "_reading", "_response", "_timer")
 
-    def __init__(self, outer: Bound, response: ClientResponse, words: str) -> None:
+    def __init__(self, outer: Bound, response: ClientResponse, reading: Reading) -> None:
         self._outer = outer
-        self._words = words
+        self._reading = reading
         self._response = ref(response)  # which is to go when nobody holds it any more
         self._timer: asyncio.TimerHandle | None = None
         response.content.on_eof(self._end)
@@ -47,5 +48,7 @@ class _Cutoff:
         if left > 0.0:
             self._timer = asyncio.get_running_loop().call_later(left, self._wait)
             return
-        response.content.set_exception(TooLate(self._words))
+        late = TooLate(self._reading.too_late)
+        self._reading.break_off(late)
+        response.content.set_exception(late)
         response.close()

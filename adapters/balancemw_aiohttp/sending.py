@@ -107,7 +107,7 @@ class Sending:
             return True
         wait = self._exchange.replace(response, fault, again=self._body.resendable)
         if wait is None:
-            bound_by(self._exchange.outer, response, self._exchange.too_late)
+            bound_by(self._exchange.outer, response, self._exchange)
             return True
         await release(response)
         await self._stop_writing()
@@ -152,7 +152,7 @@ def follow(response: ClientResponse, reading: Reading, outer: Bound | None) -> N
         content.on_eof(reading.end)  # in the event loop; while it may be the garbage collector that gives up
     connection.add_callback(given_up)
     if outer is not None:
-        bound_by(outer, response, reading.too_late)
+        bound_by(outer, response, reading)
 
 
 async def release(response: ClientResponse) -> None:

@@ -52,7 +52,7 @@ class _Body(Reading):
             self._timeouts = timeouts
             self._cutoff = self._limit(outer, extensions)
 
-    def _limit(self, outer: Bound, extensions: Mapping[str, Any]) -> Any:
+    def _limit(self, outer: Bound, extensions: Mapping[str, Any], /) -> Any:
         raise NotImplementedError
 
     def _fail(self, error: BaseException) -> BaseException:
@@ -81,7 +81,7 @@ class _Body(Reading):
 class Answer(_Body, SyncByteStream):
     """A body that is read without ``await``."""
 
-    def _limit(self, outer: Bound, extensions: Mapping[str, Any]) -> Cutoff:
+    def _limit(self, outer: Bound, extensions: Mapping[str, Any], /) -> Cutoff:
         connection = extensions.get("network_stream")
         if connection is None or extensions.get("http_version") == b"HTTP/2":  # which other requests use too
             self._timeouts.bound = outer
@@ -130,7 +130,7 @@ class Answer(_Body, SyncByteStream):
 class AsyncAnswer(_Body, AsyncByteStream):
     """A body that is read with ``await``."""
 
-    def _limit(self, outer: Bound, extensions: Mapping[str, Any]) -> PartWatch:
+    def _limit(self, outer: Bound, _extensions: Mapping[str, Any], /) -> PartWatch:
         return PartWatch(outer)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
