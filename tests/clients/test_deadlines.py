@@ -14,7 +14,7 @@ import balancemw_aiohttp
 import balancemw_httpx
 import balancemw_requests
 from balancemw import Balancer, DeadlineExceeded, deadline
-from balancemw.context import BOUND, Bound, Request
+from balancemw.context import BOUND, Request
 from balancemw.inbound import conclude
 from tests.clients.conduct import answer, drips
 from tests.clients.drivers.common import Session
@@ -171,7 +171,7 @@ def test_what_is_closed_before_its_time_is_up_is_no_failure(site: Site) -> None:
 @only(*ALL)
 @balanced_only
 def test_what_goes_on_after_the_request_has_been_answered_has_the_time_that_it_needs(site: Site) -> None:
-    request = Request(None, deadline=Bound(time.monotonic() + SOON))
+    request = Request(None, until=time.monotonic() + SOON)
 
     def takes_its_time(peer: Peer, asked: Asked) -> None:
         peer.listen(asked)
@@ -182,7 +182,7 @@ def test_what_goes_on_after_the_request_has_been_answered_has_the_time_that_it_n
 
     site.replica.on("/a", takes_its_time)
     session = site.session()
-    token = BOUND.set(request.deadline)
+    token = BOUND.set(request)
     try:
         with session.stream("GET", "/a") as stream:
             assert stream.take(6) == b"first "
