@@ -28,10 +28,13 @@ class LastTryFailed(aiohttp.ServerConnectionError, ConnectionError):
     """
 
 
-def no_answer(attempt: Try, error: BaseException) -> aiohttp.ServerTimeoutError:
-    """What cutting off a try means, which ended with `error`: where it was cut off tells whether anything was sent."""
+def no_answer(attempt: Try, request: aiohttp.ClientRequest, error: BaseException) -> aiohttp.ServerTimeoutError:
+    """What cutting off a try means, which ended with `error`: where it was cut off tells whether anything was sent.
+
+    `request` has a response, unread, once it is being sent; it may be sent several times by a middleware below ours.
+    """
     seconds = attempt.clock() - attempt.started
-    if came_through(error, _CONNECTOR, "connect"):
+    if came_through(error, _CONNECTOR, "connect") and getattr(request, "response", None) is None:
         return aiohttp.ConnectionTimeoutError(f"no connection to {attempt.node.name} within {seconds:.3g} s")
     return aiohttp.ServerTimeoutError(f"no answer from {attempt.node.name} within {seconds:.3g} s")
 

@@ -51,6 +51,7 @@ class Sending:
             while True:
                 attempt = self._exchange.begin()
                 self._address.set(attempt.node)
+                self._request.response = None  # by which is known whether it has been sent
                 self._request.headers.update(self._exchange.headers(self._address.granted))
                 token = BOUND.set(attempt)
                 self._timer = None if attempt.until == inf else watch(attempt.until, attempt.clock)
@@ -91,7 +92,7 @@ class Sending:
     def _understood(self, error: BaseException) -> tuple[BaseException, Fault | None]:
         attempt = self._exchange.attempt
         cut_off = self._timer is not None and self._timer.end(error)
-        raised = no_answer(attempt, error) if cut_off else error
+        raised = no_answer(attempt, self._request, error) if cut_off else error
         if isinstance(raised, aiohttp.ServerTimeoutError) and was_queued(error):  # by our own limit: no node's fault
             over = attempt.deadline - attempt.clock() < _NEARLY
             return raised, Fault(Kind.DEADLINE if over else Kind.APPLICATION, "no connection became free in time")

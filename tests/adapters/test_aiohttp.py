@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 import trustme
 from aiohttp import web
+from yarl import URL
 
 from balancemw import Balancer, DeadlineExceeded, NoNodeAvailable, deadline, remaining
 from balancemw.context import REQUEST, Request
@@ -484,6 +485,24 @@ async def test_no_connection_in_time_is_no_answer_of_which_anything_was_sent(hed
         async with session_of(balancer) as session, session.get("http://inventory/") as response:
             assert response.status == 200
         assert faults[:1] == ["connect_timeout"]
+
+
+async def test_what_a_middleware_below_has_sent_before_may_have_arrived() -> None:
+    async with app(tell) as url, full() as closed:
+        balancer = balancer_of(closed, url, attempt_timeout=0.4, retry={"attempts": 2})
+        faults: list[str | None] = []
+        balancer.subscribe(lambda event: faults.append(event.fault) if event.event == "failed" else None)
+
+        async def twice(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+            request.url = URL(url)
+            (await handler(request)).release()
+            request.url = URL(closed)
+            return await handler(request)
+
+        async with aiohttp.ClientSession(middlewares=[balance(balancer), twice]) as session:
+            with pytest.raises(aiohttp.ServerTimeoutError):
+                await session.post("http://inventory/", data=b"x")
+        assert faults == ["timeout"]
 
 
 @pytest.mark.parametrize("own", [{}, {"timeout": aiohttp.ClientTimeout(connect=0.2)}])
