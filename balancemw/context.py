@@ -82,7 +82,11 @@ def enter_request(request: Request) -> tuple[Token[Request | None], Token[Bound 
 
 def current_bound() -> Bound | None:
     """What bounds the code that is running now; None: nothing."""
-    bound = BOUND.get()
+    return in_force(BOUND.get())
+
+
+def in_force(bound: Bound | None) -> Bound | None:
+    """`bound`, or what holds in its place when it is over."""
     while bound is not None and bound.over:
         bound = bound.outer
     return bound

@@ -123,16 +123,17 @@ class Exchange(Reading):
     Attributes:
         attempt: the try under way, or the one whose answer is being read.
         number: how many tries have begun.
+        outer: what bounds the request from outside, and the reading of its answer too.
     """
 
     __slots__ = (
         "_call",
         "_destination",
         "_key",
-        "_outer",
         "_terms",
         "attempt",
         "number",
+        "outer",
     )
 
     attempt: Try
@@ -151,7 +152,7 @@ class Exchange(Reading):
         self._destination = destination
         self._terms = terms
         self._key = key
-        self._outer = current_bound()
+        self.outer = current_bound()
         self._call: Call | None = None
         if attempt is not None:
             self._start(attempt)
@@ -190,7 +191,7 @@ class Exchange(Reading):
         """
         attempt, terms = self.attempt, self._terms
         now = attempt.clock()
-        left = time_left(self._outer)
+        left = time_left(self.outer)
         attempt.deadline = now + (terms.timeout if left is None else min(terms.timeout, left))
         attempt.until = min(now + terms.attempt_timeout, attempt.deadline)
         if self._call is not None:
@@ -264,9 +265,9 @@ class Exchange(Reading):
             return None
         return classify(response, None, statuses=self._terms.pool.settings.retry.statuses)
 
-    def hand_over(self) -> tuple[Pool, Try, str]:
-        """The try whose answer is to be read, as `Reading` takes it, for another one to end."""
-        return self._pool, self._take(), self._route
+    def hand_over(self) -> tuple[Pool, Try | None, str]:
+        """The try whose answer is to be read, as `Reading` takes it, for another one to end; None: it has ended."""
+        return self._pool, self._taken(), self._route
 
     def replace(self, response: object, fault: Fault, *, again: bool) -> float | None:
         """The response failed by `fault`; returns the seconds until the next try, or None: it is the answer to give.

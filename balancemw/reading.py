@@ -25,6 +25,11 @@ class Reading:
         self._streaming = self._reading = False
         self._head_at: float | None = None  # of an answer that is long
 
+    @property
+    def too_late(self) -> str:
+        """What there is to say when what bounds the reading from outside is over."""
+        return f"the time to call service {self._pool.name!r} is up"
+
     def read_on(self, *, long: bool = False) -> None:
         """The head of the answer is there, and its body is being read: the call does not wait for the node any more.
 

@@ -5,6 +5,11 @@ import aiohttp
 from balancemw.errors import DeadlineExceeded, NoNodeAvailable
 from balancemw.exchange import IDEMPOTENT
 from balancemw.tries import Try
+from balancemw.verdict.phases import came_through
+
+# Nothing that is public tells a request that waits for a connection from one that has been sent. These are names of its
+# functions, by which tracebacks tell it, as `balancemw.verdict` has it; if they change, it is a timeout like any other.
+_CONNECTOR = "aiohttp.connector"
 
 
 class NoNode(NoNodeAvailable, aiohttp.ClientConnectionError):
@@ -23,10 +28,20 @@ class LastTryFailed(aiohttp.ServerConnectionError, ConnectionError):
     """
 
 
-def no_answer(attempt: Try) -> aiohttp.ServerTimeoutError:
-    """What cutting off a try means."""
+def no_answer(attempt: Try, request: aiohttp.ClientRequest, error: BaseException) -> aiohttp.ServerTimeoutError:
+    """What cutting off a try means, which ended with `error`: where it was cut off tells whether anything was sent.
+
+    `request` has a response, unread, once it is being sent; it may be sent several times by a middleware below ours.
+    """
     seconds = attempt.clock() - attempt.started
+    if came_through(error, _CONNECTOR, "connect") and getattr(request, "response", None) is None:
+        return aiohttp.ConnectionTimeoutError(f"no connection to {attempt.node.name} within {seconds:.3g} s")
     return aiohttp.ServerTimeoutError(f"no answer from {attempt.node.name} within {seconds:.3g} s")
+
+
+def was_queued(error: BaseException) -> bool:
+    """Whether a try ended while it waited for its session to have one of its limited connections free."""
+    return came_through(error, _CONNECTOR, "_wait_for_available_connection")
 
 
 def conclusive(error: BaseException, method: str) -> BaseException:

@@ -45,7 +45,7 @@ async def send_hedged(
             response = await handler(address.request)
         except BaseException as error:
             if timer is not None and timer.end(error):
-                raise no_answer(attempt) from error
+                raise no_answer(attempt, address.request, error) from error
             raise
         finally:
             leave(token)

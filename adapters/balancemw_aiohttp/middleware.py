@@ -94,7 +94,7 @@ class Balance:
                 if response.connection is None:  # all of it is here
                     terms.pool.succeed(attempt.peer, attempt.started, attempt.clock(), route)
                 else:
-                    follow(response, Reading(terms.pool, attempt, route))
+                    follow(response, Reading(terms.pool, attempt, route), attempt.outer)
                 return response
             exchange = Exchange(destination, terms, key, attempt, route=route_of(url.raw_path))
             return await Sending(handler, exchange, Address(request, url, destination)).take(response)

@@ -6,16 +6,19 @@ from math import inf
 import aiohttp
 from aiohttp import ClientHandlerType, ClientResponse
 
-from balancemw.context import BOUND, leave
+from balancemw.context import BOUND, Bound, leave
 from balancemw.exchange import SMALL_BODY, Exchange
 from balancemw.fault import Fault, Kind
 from balancemw.reading import Reading
 from balancemw.timeouts import Watch, watch
 from balancemw_aiohttp.address import Address
 from balancemw_aiohttp.body import Body
-from balancemw_aiohttp.errors import conclusive, no_answer
+from balancemw_aiohttp.cutoff import bound_by
+from balancemw_aiohttp.errors import conclusive, no_answer, was_queued
 
 _PATIENCE = 1.0  # seconds to read the rest of a response that another one replaces
+
+_NEARLY = 0.02  # seconds that a timeout of aiohttp's may come before the time is up
 
 
 class Sending:
@@ -48,6 +51,7 @@ class Sending:
             while True:
                 attempt = self._exchange.begin()
                 self._address.set(attempt.node)
+                self._request.response = None  # by which is known whether it has been sent
                 self._request.headers.update(self._exchange.headers(self._address.granted))
                 token = BOUND.set(attempt)
                 self._timer = None if attempt.until == inf else watch(attempt.until, attempt.clock)
@@ -86,20 +90,25 @@ class Sending:
         await asyncio.sleep(wait)
 
     def _understood(self, error: BaseException) -> tuple[BaseException, Fault | None]:
-        if self._timer is not None and self._timer.end(error):
-            return no_answer(self._exchange.attempt), None
-        if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError):
-            return error, Fault(Kind.CANCELLED, "the session's own time for the request ran out")
-        return error, None
+        attempt = self._exchange.attempt
+        cut_off = self._timer is not None and self._timer.end(error)
+        raised = no_answer(attempt, self._request, error) if cut_off else error
+        if isinstance(raised, aiohttp.ServerTimeoutError) and was_queued(error):  # by our own limit: no node's fault
+            over = attempt.deadline - attempt.clock() < _NEARLY
+            return raised, Fault(Kind.DEADLINE if over else Kind.APPLICATION, "no connection became free in time")
+        if isinstance(raised, TimeoutError) and not isinstance(raised, aiohttp.ClientError):
+            return raised, Fault(Kind.CANCELLED, "the session's own time for the request ran out")
+        return raised, None
 
     async def _accept(self, response: ClientResponse) -> bool:
         """Whether `response` is the answer to give; if not, it is given back, and the next try is due."""
         fault = self._exchange.refuse(response, response.status)
         if fault is None:
-            follow(response, self._exchange)
+            follow(response, self._exchange, self._exchange.outer)
             return True
         wait = self._exchange.replace(response, fault, again=self._body.resendable)
         if wait is None:
+            bound_by(self._exchange.outer, response, self._exchange)
             return True
         await release(response)
         await self._stop_writing()
@@ -117,8 +126,8 @@ class Sending:
         await self._request.close()
 
 
-def follow(response: ClientResponse, reading: Reading) -> None:
-    """Let the try end with the response's body."""
+def follow(response: ClientResponse, reading: Reading, outer: Bound | None) -> None:
+    """Let the try end with the response's body, which `outer` bounds."""
     connection = response.connection
     if connection is None:  # all of it is here
         reading.end()
@@ -143,6 +152,8 @@ def follow(response: ClientResponse, reading: Reading) -> None:
     if not upgraded:
         content.on_eof(reading.end)  # in the event loop; while it may be the garbage collector that gives up
     connection.add_callback(given_up)
+    if outer is not None:
+        bound_by(outer, response, reading)
 
 
 async def release(response: ClientResponse) -> None:

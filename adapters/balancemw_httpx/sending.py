@@ -224,13 +224,21 @@ class Sending:
             wait = exchange.replace(response, fault, again=self._resendable)
             if wait is not None:
                 return wait
-        else:
+        self.timeouts.bound = None  # how long the body may take is the caller's affair, or that of what is around it
+        if fault is None or exchange.outer is not None:
             response.stream = body = answer(response.stream, *exchange.hand_over())
-            if status == 101 or response.headers.get("Content-Type", "").startswith("text/event-stream"):
-                body.stream()
-            else:
-                length = response.headers.get("Content-Length", "")
-                if not length or len(length) > _SHORT:
-                    body.read_on(long=length.isdigit())
-        self.timeouts.bound = None  # how long the body may take is the caller's affair
+            self._follow(response, body)
         return None
+
+    def _follow(self, response: Any, body: Answer | AsyncAnswer) -> None:
+        if response.status_code == 101:
+            body.stream()
+            return
+        if response.headers.get("Content-Type", "").startswith("text/event-stream"):
+            body.stream()
+        else:
+            length = response.headers.get("Content-Length", "")
+            if not length or len(length) > _SHORT:
+                body.read_on(long=length.isdigit())
+        if self.exchange.outer is not None:
+            body.bound_by(self.exchange.outer, self.timeouts, response.extensions)

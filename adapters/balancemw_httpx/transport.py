@@ -82,7 +82,10 @@ class BalancedTransport(BaseTransport):
                 attempt.over = True
                 response = plain_response(answer, short, request, destination, terms, attempt, Answer)
                 if response is not None:
-                    outgoing.extensions["timeout"].bound = None
+                    timeouts = outgoing.extensions["timeout"]
+                    timeouts.bound = None
+                    if attempt.outer is not None:
+                        response.stream.bound_by(attempt.outer, timeouts, answer.extensions)
                     return response
                 response = short.response(answer, Parts(answer.stream, short))
                 rest = sending_of(request, library, destination, terms, key, attempt, outgoing.extensions)
@@ -183,7 +186,10 @@ class AsyncBalancedTransport(AsyncBaseTransport):
                     timer.end()
                 response = plain_response(answer, short, request, destination, terms, attempt, AsyncAnswer)
                 if response is not None:
-                    outgoing.extensions["timeout"].bound = None
+                    timeouts = outgoing.extensions["timeout"]
+                    timeouts.bound = None
+                    if attempt.outer is not None:
+                        response.stream.bound_by(attempt.outer, timeouts, answer.extensions)
                     return response
                 response = short.response(answer, AsyncParts(answer.stream, short))
                 rest = sending_of(request, library, destination, terms, key, attempt, outgoing.extensions)

@@ -1,13 +1,18 @@
 """The answer on its way: urllib3's response, which tells its exchange how the body ended."""
 
 from collections.abc import Callable, Iterator
+from math import inf
 from typing import Any
+from weakref import ref
 
 import requests
 from urllib3.exceptions import HTTPError, IncompleteRead
 from urllib3.response import HTTPResponse
 
+from balancemw.context import Bound
+from balancemw.cutoff import Cutoff
 from balancemw.exchange import SMALL_BODY, Exchange
+from balancemw_requests.errors import TooLate
 
 
 class Answer(HTTPResponse):
@@ -18,10 +23,12 @@ class Answer(HTTPResponse):
 
     Attributes:
         exchange: to be told.
+        cutoff: its end when what bounds the request from outside is over; None: nothing does.
         deep: urllib3's code is running which closes the response before it says what is wrong with it.
     """
 
     exchange: Exchange
+    cutoff: Cutoff | None = None
     deep = False
 
     def read(self, *args: Any, **kwargs: Any) -> bytes:
@@ -58,8 +65,16 @@ class Answer(HTTPResponse):
         """As urllib3's."""
         _watch(self, super().drain_conn, (), {})
 
+    def release_conn(self) -> None:
+        """As urllib3's, but what has been shut serves nobody any more."""
+        if self.cutoff is not None and not self.cutoff.end() and self.connection is not None:
+            self.connection.close()
+        super().release_conn()
+
     def close(self) -> None:
         """As urllib3's."""
+        if self.cutoff is not None:
+            self.cutoff.end()
         super().close()
         if not self.deep:
             _end(self)
@@ -74,8 +89,12 @@ def _watch(answer: Answer, read: Callable[..., Any], args: tuple[Any, ...], kwar
         result = read(*args, **kwargs)
     except BaseException as error:
         if answer.closed or isinstance(error, HTTPError):  # else it was called wrongly, and nothing has happened
+            if answer.cutoff is not None and answer.cutoff.expired and isinstance(error, Exception):
+                raise _late(answer) from error
             _end(answer, error)
         raise
+    if answer.cutoff is not None and answer.cutoff.expired:  # a body that ends where its connection does looks whole
+        raise _late(answer)
     if answer.closed:
         missing = answer.length_remaining  # which urllib3 before 2.0 keeps to itself
         _end(answer, IncompleteRead(answer.tell(), missing) if missing else None)
@@ -83,6 +102,8 @@ def _watch(answer: Answer, read: Callable[..., Any], args: tuple[Any, ...], kwar
 
 
 def _end(answer: Any, error: BaseException | None = None) -> None:
+    if answer.cutoff is not None:
+        answer.cutoff.end()
     answer.__class__ = HTTPResponse
     if error is None:
         answer.exchange.end()
@@ -90,13 +111,22 @@ def _end(answer: Any, error: BaseException | None = None) -> None:
         answer.exchange.break_off(error)
 
 
+def _late(answer: Any) -> TooLate:
+    late = TooLate(answer.exchange.too_late)
+    _end(answer, late)
+    answer.close()
+    return late
+
+
 def _forget(answer: Any) -> None:
+    if answer.cutoff is not None:
+        answer.cutoff.end()
     answer.__class__ = HTTPResponse
     answer.exchange.abandon()
 
 
 def follow(response: requests.Response, exchange: Exchange) -> None:
-    """Let the exchange end with the response's body."""
+    """Let the exchange end with the response's body, if it has not ended before."""
     raw: Any = response.raw
     endless = response.headers.get("Content-Type", "").lower().startswith("text/event-stream")
     if endless:
@@ -105,6 +135,18 @@ def follow(response: requests.Response, exchange: Exchange) -> None:
         if not endless and (raw.length_remaining is None or raw.length_remaining > SMALL_BODY):
             exchange.read_on(long=raw.length_remaining is not None)
         raw.exchange = exchange  # type: ignore[attr-defined]
+        if exchange.outer is not None and exchange.outer.until < inf:
+            raw.cutoff = _cutoff(raw, exchange.outer)  # type: ignore[attr-defined]
         raw.__class__ = Answer
     else:  # all of it is here
         exchange.end()
+
+
+def _cutoff(raw: HTTPResponse, outer: Bound) -> Cutoff:
+    here = ref(raw)
+
+    def descriptor() -> int:
+        response = here()
+        return -1 if response is None else response.fileno()
+
+    return Cutoff(outer, descriptor)

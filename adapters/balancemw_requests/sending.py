@@ -140,6 +140,8 @@ class Sending:
         body = self._body
         wait = self._exchange.replace(response, fault, again=body is None or body.resendable)
         if wait is None or not (body is None or body.rewind()):
+            if self._exchange.outer is not None:
+                follow(response, self._exchange)
             return True
         _release(response)
         self._exchange.pause(wait)

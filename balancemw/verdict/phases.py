@@ -47,6 +47,16 @@ def phase_of(error: BaseException) -> Phase:
     return phase
 
 
+def came_through(error: BaseException, module: str, function: str) -> bool:
+    """Whether the tracebacks of `error` and of its causes prove that a function was under way when it was raised."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if any(name == module and frame.f_code.co_name == function for name, frame in _frames(cause)):
+            return True
+        cause = cause.__cause__
+    return False
+
+
 _FOLLOW_UPS = frozenset(
     {
         ("requests.sessions", "resolve_redirects"),

@@ -4,13 +4,14 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
 import pytest
 import trustme
 from aiohttp import web
+from yarl import URL
 
 from balancemw import Balancer, DeadlineExceeded, NoNodeAvailable, deadline, remaining
 from balancemw.context import REQUEST, Request
@@ -454,3 +455,81 @@ async def test_a_replica_by_ip_shows_a_certificate_for_the_service_also_on_a_kep
                     await response.read()
             with pytest.raises(aiohttp.ClientConnectorCertificateError):
                 await session.get("https://billing/")
+
+
+# -- connections that are none yet
+
+
+@asynccontextmanager
+async def full() -> AsyncIterator[str]:
+    """The url of a server that takes no more connections."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as stack:
+        port = listener.getsockname()[1]
+        for _ in range(6):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.1", port))
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.mark.parametrize("hedge", [None, {"delay": 30.0}])
+async def test_no_connection_in_time_is_no_answer_of_which_anything_was_sent(hedge: object) -> None:
+    """So that also a POST may go to another node."""
+    async with app(tell) as url, full() as closed:
+        nodes: Any = [closed, {"url": url, "priority": 1}]
+        balancer = balancer_of(*nodes, attempt_timeout=0.4, hedge=hedge)
+        faults: list[str | None] = []
+        balancer.subscribe(lambda event: faults.append(event.fault) if event.event == "failed" else None)
+        async with session_of(balancer) as session, session.post("http://inventory/", data=b"x") as response:
+            assert response.status == 200
+        async with session_of(balancer) as session, session.get("http://inventory/") as response:
+            assert response.status == 200
+        assert faults[:1] == ["connect_timeout"]
+
+
+async def test_what_a_middleware_below_has_sent_before_may_have_arrived() -> None:
+    async with app(tell) as url, full() as closed:
+        balancer = balancer_of(closed, url, attempt_timeout=0.4, retry={"attempts": 2})
+        faults: list[str | None] = []
+        balancer.subscribe(lambda event: faults.append(event.fault) if event.event == "failed" else None)
+
+        async def twice(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+            request.url = URL(url)
+            (await handler(request)).release()
+            request.url = URL(closed)
+            return await handler(request)
+
+        async with aiohttp.ClientSession(middlewares=[balance(balancer), twice]) as session:
+            with pytest.raises(aiohttp.ServerTimeoutError):
+                await session.post("http://inventory/", data=b"x")
+        assert faults == ["timeout"]
+
+
+@pytest.mark.parametrize("own", [{}, {"timeout": aiohttp.ClientTimeout(connect=0.2)}])
+async def test_a_session_whose_connections_are_all_in_use_is_no_fault_of_a_node(own: dict[str, Any]) -> None:
+    gate, arrived = asyncio.Event(), asyncio.Event()
+
+    async def wait(request: web.Request) -> web.Response:
+        arrived.set()
+        await gate.wait()
+        return web.Response()
+
+    async with app(wait) as url:
+        balancer = balancer_of(url, attempt_timeout=20.0 if own else 0.4, ejection={"consecutive": 1})
+        faults: list[str | None] = []
+        balancer.subscribe(lambda event: faults.append(event.fault) if event.event == "failed" else None)
+        connector = aiohttp.TCPConnector(limit=1)
+        async with session_of(balancer, connector=connector, **own) as session:
+            holder = asyncio.ensure_future(session.get(url))  # which is not balanced
+            await arrived.wait()
+            for _ in range(3):
+                with pytest.raises(aiohttp.ConnectionTimeoutError):
+                    await session.get("http://inventory/")
+            with deadline(0.2), pytest.raises(TooLate):
+                await session.get("http://inventory/", timeout=aiohttp.ClientTimeout())
+            gate.set()
+            (await holder).release()
+            assert faults == ["application"] * 3 + ["deadline"]
+            assert state_of(balancer)[0]["state"] == "up"
+            async with session.get("http://inventory/") as response:
+                assert response.status == 200

@@ -149,6 +149,12 @@ async def half(request: Request, answer: Answer) -> None:
     raise ConnectionError
 
 
+async def stall(request: Request, answer: Answer) -> None:
+    """The beginning of a body, and no end of it as long as the other side waits."""
+    await answer.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf")
+    await request.closed()
+
+
 async def nothing(request: Request, answer: Answer) -> None:
     """A head, and nothing of the body that it announces."""
     await answer.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
@@ -209,6 +215,7 @@ PATHS = {
     "/reset": reset,
     "/late-reset": late_reset,
     "/half": half,
+    "/stall": stall,
     "/busy": busy,
     "/nothing": nothing,
     "/early": early,

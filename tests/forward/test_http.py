@@ -265,6 +265,16 @@ class TestNoAnswer:
         if not query:
             assert b"content-length: 1000" in head.lower()
 
+    def test_that_outlives_the_deadline_is_broken_off(self, front: Front):
+        failures = front.node(front.replica)["failures"]
+        answer = front.raw(b"GET /api/stall HTTP/1.1\r\nHost: a\r\nx-request-timeout-ms: 1500\r\n\r\n")
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 ")
+        assert b"content-length: 1000" in head.lower()
+        assert b"half" in body
+        until(lambda: front.node(front.replica)["in_flight"] == 0)
+        assert front.node(front.replica)["failures"] == failures
+
     def test_leaves_nothing_in_flight(self, front: Front):
         for path in ("reset", "half", "garbage"):
             front.raw(f"GET /api/{path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
