@@ -64,6 +64,7 @@ def test_what_is_said_of_a_node_is_shared_also_by_who_has_made_no_call(settings:
         fresh[1]["s"].clear("one:1")
         eventually(lambda: available(other) == {"one", "two", "three"})
         other["s"].mark("two:2", "down", source="alert", reason="alert")
+        eventually(lambda: available(fresh[0]) == {"one", "three"})  # it is told
         fresh[2]["s"].mark("two:2", "up", reason="false alarm")
         eventually(lambda: available(other) == {"one", "two", "three"})
         for balancer in fresh:
