@@ -11,6 +11,7 @@ OURS = "#d1495b"
 COLOURS = {
     "balancemw": OURS,
     "balancemw, function": "#8d1b3d",
+    "balancemw, hedged": "#f08a5d",
     "direct": "#9a9a9a",
     "nginx": "#2e8b57",
     "HAProxy": "#1f77b4",

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks import pages
-from benchmarks.arena.contenders import Contender
+from benchmarks.arena.contenders import CONTENDERS, Contender
 from benchmarks.arena.figures import figures, quantile, series
 from benchmarks.arena.match import verdict_of
 from benchmarks.arena.stage import Arrival, Run, Window
-from benchmarks.plots import plot
+from benchmarks.plots import COLOURS, plot
 from benchmarks.records import append, latest, records_of
 from benchmarks.report import Report
 
@@ -91,6 +91,10 @@ def test_an_error_counts_before_a_latency_and_near_is_even() -> None:
     assert verdict_of({"balancemw": failing, "nginx": slower, "Envoy": fine}) == [
         "balancemw: lost to nginx: 45 needless errors against 0; lost to Envoy: 45 needless errors against 0"
     ]
+
+
+def test_every_contender_has_a_colour() -> None:
+    assert CONTENDERS.keys() <= COLOURS.keys()
 
 
 def test_a_contender_that_is_not_installed_says_so() -> None:
