@@ -88,17 +88,26 @@ def _watch(answer: Answer, read: Callable[..., Any], args: tuple[Any, ...], kwar
     try:
         result = read(*args, **kwargs)
     except BaseException as error:
+        if not _under_way(answer):
+            raise
         if answer.closed or isinstance(error, HTTPError):  # else it was called wrongly, and nothing has happened
             if answer.cutoff is not None and answer.cutoff.expired and isinstance(error, Exception):
                 raise _late(answer) from error
             _end(answer, error)
         raise
+    if not _under_way(answer):
+        return result
     if answer.cutoff is not None and answer.cutoff.expired:  # a body that ends where its connection does looks whole
         raise _late(answer)
     if answer.closed:
         missing = answer.length_remaining  # which urllib3 before 2.0 keeps to itself
         _end(answer, IncompleteRead(answer.tell(), missing) if missing else None)
     return result
+
+
+def _under_way(answer: HTTPResponse) -> bool:
+    """Whether its end has not been told yet, by what urllib3 itself called to read it."""
+    return isinstance(answer, Answer)
 
 
 def _end(answer: Any, error: BaseException | None = None) -> None:
