@@ -93,7 +93,7 @@ class Call:
         tried = self._tried
         if self._lingers:
             self._lingers, tried = False, []  # who is back may have been asked before
-            if self._error and not self._terms.pool.allowance.afford_return(now):
+            if self._error is not None and not self._terms.pool.allowance.afford_return(now):
                 self.tell(self._error)
                 raise self._error
         try:
