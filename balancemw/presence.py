@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from math import inf, isfinite
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 from balancemw.events import LOG
 from balancemw.meter import Meter
@@ -64,7 +64,7 @@ class Presence(Meter):
         self.path = path
         self._since = time.time()
         self._drained_at = self._until = 0.0
-        _everyone.add(self)
+        _everyone[id(self)] = self
 
     # -- requests
 
@@ -151,7 +151,7 @@ class Presence(Meter):
         self._since = time.time()
 
 
-_everyone: "WeakSet[Presence]" = WeakSet()
+_everyone: "WeakValueDictionary[int, Presence]" = WeakValueDictionary()
 
 
 def drain(reason: str = "asked to", *, ending: bool = False) -> float:
@@ -166,7 +166,8 @@ def drain(reason: str = "asked to", *, ending: bool = False) -> float:
     Returns:
         Seconds for which it should go on serving, so that all callers learn of it.
     """
-    everyone = list(_everyone)
+    # By a list of references, which is made in one step: other threads may make apps meanwhile.
+    everyone = [presence for reference in _everyone.valuerefs() if (presence := reference()) is not None]
     seconds = max((presence.left() for presence in everyone), default=0.0)
     for presence in everyone:
         presence.drain(reason, seconds if ending else None)

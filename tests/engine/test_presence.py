@@ -1,6 +1,7 @@
 """What an app says of itself."""
 
 import json
+import sys
 import threading
 import time
 
@@ -170,6 +171,24 @@ def test_a_balancer_can_be_told_and_so_can_all_of_a_process():
     finally:
         one.resume()
         other.resume()
+
+
+def test_apps_may_be_made_while_those_that_there_are_are_told():
+    made = [Presence(PATH, 0.0)]
+
+    def another_comes(*_: object) -> None:
+        """Whenever Python code begins or goes on: what another thread might do just then."""
+        sys.setprofile(None)
+        made.append(Presence(PATH, 0.0))
+        sys.setprofile(another_comes)
+
+    sys.setprofile(another_comes)
+    try:
+        balancemw.drain("for a test")
+    finally:
+        sys.setprofile(None)
+    assert made[0].draining
+    assert len(made) > 1
 
 
 def test_who_does_not_drain_has_nothing_to_take_back(caplog: pytest.LogCaptureFixture):
