@@ -25,7 +25,6 @@ _LEVELS = {
     "discovery_recovered": logging.INFO,
     "up": logging.INFO,
     "noted": logging.INFO,
-    "overruled": logging.INFO,
     "alertmanager_found": logging.INFO,
     "store_back": logging.INFO,
     "zone_spill_ended": logging.INFO,

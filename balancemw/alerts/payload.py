@@ -41,16 +41,6 @@ class Alert:
     ends_at: float | None
     summary: str
 
-    @property
-    def name(self) -> str:
-        """How people call it."""
-        return self.labels.get("alertname", "an alert without a name")
-
-    @property
-    def severity(self) -> str:
-        """Its label ``severity``, "" where it has none."""
-        return self.labels.get("severity", "")
-
 
 @dataclass(frozen=True, slots=True)
 class Webhook:

