@@ -7,6 +7,7 @@
     self        down, drain, weight         always
     probe       down                        while enough of the pool is left, else the pool fails open
     traffic     ejected, resting            likewise
+    traffic     weight                      always: a node that is slow keeps a share
 
 Only the source that set a mark clears it, except that an operator who says "up" overrides what alert, traffic, probe
 and self hold against the node at that moment.

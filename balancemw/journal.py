@@ -20,10 +20,10 @@ class Event:
         node: ``host:port``, or None where it concerns the whole pool.
         event: what happened: ``failed``, ``ejected``, ``resting``, ``trial``, ``readmitted``, ``down``,
             ``drain``, ``weight``, ``up``, ``cleared``, ``expired``, ``fail_open``, ``fail_open_ended``,
-            ``budget_exhausted``, ``spared``, ``probe_unproven``, ``probe_proven``, ``added``, ``removed``, ``noted``,
-            ``held_back``, ``overruled``, ``unmatched``, ``alerts_lost``, ``alertmanager_lost``,
-            ``alertmanager_found``, ``store_lost``, ``store_back``, ``store_corrupt``, ``discovery_failed`` or
-            ``discovery_recovered``.
+            ``budget_exhausted``, ``spared``, ``zone_spill``, ``zone_spill_ended``, ``probe_unproven``,
+            ``probe_proven``, ``added``, ``removed``, ``noted``, ``held_back``, ``unmatched``, ``alerts_lost``,
+            ``alertmanager_lost``, ``alertmanager_found``, ``store_lost``, ``store_back``, ``store_corrupt``,
+            ``discovery_failed`` or ``discovery_recovered``.
         source: who says so: ``traffic``, ``probe``, ``operator``, ``alert``, ``discovery``, ``self``, ``pool``
             or ``store``.
         fault: the kind of fault behind it, or None.

@@ -16,7 +16,7 @@ from balancemw.settings.words import key_text
 from balancemw.strategies import resolve
 
 Piece = tuple[str, str]
-"""A key below the service or route, and what is to be said of it."""
+"""A key, below the service or route if it is about one, and what is to be said of it."""
 
 LEAST_SUBSET = 3
 """Nodes below which it cannot be said which of them is the odd one."""
@@ -25,7 +25,7 @@ _ROOM = 1.5
 """How often more hedges may be due than are allowed, before that is worth a word."""
 
 _MUCH = 16 * 1024 * 1024
-"""A key, below the service if it is about one, and what is to be said of it."""
+"""Bytes of a request's body above which it is worth a word that they are kept."""
 
 
 def advice(settings: Settings) -> list[str]:
