@@ -1,5 +1,6 @@
 """What README and docs have ready to paste: settings that are valid, commands that exist, calls that can be made."""
 
+import logging
 import re
 import shlex
 import tomllib
@@ -9,8 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from balancemw import Balancer
+from balancemw import Balancer, Event
 from balancemw.cli import _parser
+from balancemw.events import Events, News
 from balancemw.settings import Settings
 from balancemw.simulate import Scenario, ready
 from tests.adapters.replicas import free_port
@@ -61,6 +63,44 @@ def test_every_command_is_understood() -> None:
             pytest.fail(f"{page}: balancemw {shlex.join(words)}")
         if words[0] == "simulate" and not options.scenario.endswith(".toml"):
             assert ready(options.scenario)
+
+
+def test_links_lead_somewhere() -> None:
+    heads = {
+        page: {_anchor(head) for head in re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)} for page in PAGES
+    }
+    for page in PAGES:
+        for link in re.findall(r"\]\((?!https:)([^)\s]+)\)", page.read_text()):
+            path, _, anchor = link.partition("#")
+            target = (page.parent / path).resolve() if path else page
+            assert target.exists(), f"{page.name}: {link}"
+            assert not anchor or anchor in heads[target], f"{page.name}: {link}"
+
+
+def _anchor(head: str) -> str:
+    """What GitHub makes of a heading."""
+    return re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-")
+
+
+def test_every_event_is_told_of_with_its_level(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "balancemw")
+    section = (ROOT / "docs" / "faults.md").read_text().partition("## All events")[2].partition("\n## ")[0]
+    news = News(Events(lambda: 0.0), "inventory")
+    told: set[str] = set()
+    for names, levels in re.findall(r"^\| (`.*?) \|.*\| ?([^|]*?) ?\|$", section, re.MULTILINE):
+        events, shown = re.findall(r"`(\w+)`", names), re.findall(r"`(\w+)`", levels) or ["INFO"]
+        for event, level in zip(events, shown if len(shown) > 1 else shown * len(events), strict=True):
+            told.add(event)
+            caplog.clear()
+            if event == "failed":
+                news.failed("10.0.0.1:8000", "refused", "for a test", 0.1, 0.0)
+            else:
+                news.note(None, event, "pool")
+            news.tell()
+            assert caplog.records[-1].levelname == level, event
+    assert Event.__doc__ is not None
+    known = Event.__doc__.partition("event: ")[2].partition("source: ")[0]
+    assert told == set(re.findall(r"``(\w+)``", known))
 
 
 @pytest.fixture
