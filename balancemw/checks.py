@@ -5,7 +5,6 @@ import inspect
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from http import HTTPStatus
 from ipaddress import ip_address
 from threading import Thread
 from typing import Any, NamedTuple, TypeVar, cast
@@ -16,6 +15,7 @@ from balancemw.fault import Kind, classify
 from balancemw.node import Node
 from balancemw.presence import STATE
 from balancemw.settings import ProbeSettings
+from balancemw.verdict.reading import status_in_words
 
 T = TypeVar("T")
 
@@ -86,7 +86,7 @@ class Check:
             status, said = answer.status, answer.headers.get(STATE, "")
             if not any(low <= status <= high for low, high in settings.expect):
                 fault = classify(answer, None)
-                reason = f"{_phrase(status)}, expected {self._expected()}"
+                reason = f"{status_in_words(status)}, expected {self._expected()}"
                 return Outcome(False, reason, fault.kind if fault else None, said)
             left = _MOST_BODY
             while chunk := await answer.content.read(left):
@@ -165,13 +165,6 @@ def _is_address(host: str) -> bool:
 def _failure(error: BaseException) -> Outcome:
     fault = classify(None, error)
     return Outcome(False, fault.reason, fault.kind) if fault else Outcome(False, repr(error))
-
-
-def _phrase(status: int) -> str:
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)
 
 
 # -- what checks run on

@@ -11,12 +11,11 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from http import HTTPStatus
 
 from balancemw.errors import BalanceError, DeadlineExceeded
 from balancemw.verdict.judge import judge
 from balancemw.verdict.kinds import AMBIGUOUS, AT_ONCE, COUNTING, RESPONSES, UNSENT, Kind
-from balancemw.verdict.reading import header, in_words
+from balancemw.verdict.reading import header, in_words, status_in_words
 
 __all__ = ["Fault", "Kind", "classify"]
 
@@ -132,14 +131,7 @@ def _of_response(response: object, status: int, statuses: Collection[int], wall:
         kind = Kind.UNAVAILABLE
     else:
         return None
-    return Fault(kind, _phrase(status), status, retry_after, retry, answered=True)
-
-
-def _phrase(status: int) -> str:
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)
+    return Fault(kind, status_in_words(status), status, retry_after, retry, answered=True)
 
 
 # -- Retry-After (RFC 9110, 10.2.3)

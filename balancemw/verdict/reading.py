@@ -1,6 +1,7 @@
 """Reading exceptions and responses of any make. Nothing here raises, whatever their authors did."""
 
 import re
+from http import HTTPStatus
 
 _LENGTH = 200
 _READ = 2000  # of a message, at most: nothing need be searched for in a whole page of HTML
@@ -45,6 +46,14 @@ def _without_secrets(match: re.Match[str]) -> str:
     word = _USERINFO.sub("***@", word)
     query = _QUERY.search(word)
     return f"{word[: query.end()]}…" if query else word
+
+
+def status_in_words(status: int) -> str:
+    """``503 Service Unavailable``; the number alone of one that has no name."""
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
 
 
 def header(response: object, wanted: str) -> str:
