@@ -12,7 +12,7 @@ from balancemw.errors import did_you_mean
 from balancemw.health import LEAST_WEIGHT, MOST_WEIGHT
 from balancemw.node import normal_url
 from balancemw.settings.admin import Token
-from balancemw.settings.fields import STRICT, Conflict, Count, Seconds, Text
+from balancemw.settings.fields import STRICT, Conflict, Count, Seconds, Text, plain
 from balancemw.settings.words import shown
 from balancemw.strategies import OptionError
 
@@ -97,10 +97,6 @@ def _by(value: str) -> str:
     raise ValueError(f"unknown property {shown(value)}{hint} (known: name, host, metadata.<key>)")
 
 
-def _plain(value: Any) -> Any:
-    return dict(value) if isinstance(value, Mapping) else value
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class MatchRule:
     """How the labels of an alert lead to nodes.
@@ -116,7 +112,7 @@ class MatchRule:
     node: Annotated[Text, AfterValidator(_label)] = "instance"
     by: Annotated[Text, AfterValidator(_by)] = "name"
     service: Annotated[Text, AfterValidator(_label_or_none)] = "service"
-    where: Annotated[dict[Annotated[Text, AfterValidator(_label)], Text], BeforeValidator(_plain)] = field(
+    where: Annotated[dict[Annotated[Text, AfterValidator(_label)], Text], BeforeValidator(plain)] = field(
         default_factory=dict, hash=False
     )
 
@@ -124,7 +120,7 @@ class MatchRule:
 def _rules(value: Any) -> Any:
     if not isinstance(value, list | tuple):
         raise ValueError(f'expected a list of rules, got {shown(value)}; write [{{"node": "instance"}}]')
-    return [_plain(rule) for rule in value]
+    return [plain(rule) for rule in value]
 
 
 def _some(value: tuple[MatchRule, ...]) -> tuple[MatchRule, ...]:
@@ -169,7 +165,7 @@ class AlertSettings:
     match: Annotated[tuple[MatchRule, ...], AfterValidator(_some), BeforeValidator(_rules)] = (MatchRule(),)
     severity: Annotated[
         dict[Text, Annotated[Reaction, PlainValidator(_reaction)]],
-        BeforeValidator(_plain),
+        BeforeValidator(plain),
         AfterValidator(_over_defaults),
     ] = field(default_factory=lambda: dict(DEFAULT_SEVERITY), hash=False)
     lease: Seconds = 18000.0

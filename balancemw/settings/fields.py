@@ -1,6 +1,7 @@
 """The kinds of values that settings are made of. Strict: a number in quotes is no number, and neither is true."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
@@ -18,6 +19,11 @@ SecondsOrZero = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Rate = SecondsOrZero
 Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 PositiveShare = Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)]
+
+
+def plain(value: Any) -> Any:
+    """`value`, a mapping as a dict: pydantic takes no other where it wants one."""
+    return dict(value) if isinstance(value, Mapping) else value
 
 
 class Conflict(ValueError):

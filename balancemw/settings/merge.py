@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from balancemw.settings.fields import plain
 from balancemw.settings.words import Path
 
 Section = Mapping[Any, Any]
@@ -21,7 +22,7 @@ _MEANT_BY_TRUE: Section = {"probe": {"kind": "tcp"}, "hedge": {}}
 
 def merged(own: Section, defaults: Section) -> dict[Any, Any]:
     """A new mapping: what the service says itself, over the defaults. Neither argument is changed."""
-    result = {key: _plain(value) for key, value in defaults.items()}
+    result = {key: plain(value) for key, value in defaults.items()}
     for key, value in own.items():
         below = defaults.get(key)
         if below is True:
@@ -29,7 +30,7 @@ def merged(own: Section, defaults: Section) -> dict[Any, Any]:
         if key in _DEEP and isinstance(value, Mapping) and isinstance(below, Mapping) and _alike(key, value, below):
             result[key] = {**below, **value}
         else:
-            result[key] = _plain(value)
+            result[key] = plain(value)
     if result.get("discovery") is not None:
         result.setdefault("nodes", ())
     return result
@@ -38,10 +39,6 @@ def merged(own: Section, defaults: Section) -> dict[Any, Any]:
 def _alike(key: str, value: Section, below: Section) -> bool:
     """Whether both speak of the same thing: the options of one kind of discovery mean nothing to another."""
     return key != "discovery" or "kind" not in value or value["kind"] == below.get("kind")
-
-
-def _plain(value: object) -> object:
-    return dict(value) if isinstance(value, Mapping) else value  # pydantic takes a dict where it wants a mapping
 
 
 def written(own: Section, defaults: Section, path: Path, other: str = "") -> tuple[bool, Path]:

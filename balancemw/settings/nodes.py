@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 
 from balancemw.node import Node, normal_url
-from balancemw.settings.fields import STRICT, Positive, Text, Whole
+from balancemw.settings.fields import STRICT, Positive, Text, Whole, plain
 from balancemw.settings.words import a_list, shown
 
 
@@ -25,10 +25,6 @@ def _url(value: Any) -> str:
         raise ValueError(f"{error}{got}") from None
 
 
-def _plain(value: Any) -> Any:
-    return dict(value) if isinstance(value, Mapping) else value
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class NodeEntry:
     """One entry of ``nodes``, the long form: the same fields as `Node`."""
@@ -37,7 +33,7 @@ class NodeEntry:
     weight: Positive = 1.0
     zone: Text = ""
     priority: Whole = 0
-    metadata: Annotated[dict[Text, Any], BeforeValidator(_plain)] = Field(default_factory=dict)
+    metadata: Annotated[dict[Text, Any], BeforeValidator(plain)] = Field(default_factory=dict)
 
 
 _ENTRY = TypeAdapter(NodeEntry)

@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from balancemw.errors import did_you_mean
 from balancemw.node import Node
 from balancemw.settings.fields import STRICT, Count, Seconds, Share, Text
+from balancemw.settings.sources import known_callable
 from balancemw.settings.words import a_list, shown
 from balancemw.strategies import load_object
 
@@ -21,9 +22,7 @@ def _kind(value: str) -> str:
     if ":" not in value:
         hint = did_you_mean(value, ("http", "tcp"))
         raise ValueError(f'unknown kind {shown(value)}{hint} (known: http, tcp, or "package.module:callable")')
-    if not callable(load_object(value)):
-        raise ValueError(f"{shown(value)} is not callable")
-    return value
+    return known_callable(value)
 
 
 def _path(value: str) -> str:

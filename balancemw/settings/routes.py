@@ -8,6 +8,7 @@ from urllib.parse import unquote_to_bytes
 from pydantic import TypeAdapter, ValidationError
 
 from balancemw.errors import did_you_mean
+from balancemw.settings.fields import plain
 from balancemw.settings.models import RouteSettings
 from balancemw.settings.report import Report
 from balancemw.settings.words import Path, key_text, shown
@@ -78,7 +79,7 @@ def _route(value: object, key: Path, services: Mapping[Any, object], report: Rep
         report.add(key, f"expected the name of a service or a mapping with one, got {shown(value)}")
         return None
     try:
-        route = _ROUTE.validate_python({"service": value} if isinstance(value, str) else _plain(value))
+        route = _ROUTE.validate_python({"service": value} if isinstance(value, str) else plain(value))
     except ValidationError as error:
         report.invalid(error, lambda path, _: (*key, *path), root="route")
         name = value.get("service") if isinstance(value, Mapping) else None
@@ -90,7 +91,3 @@ def _route(value: object, key: Path, services: Mapping[Any, object], report: Rep
         known = [service for service in services if isinstance(service, str)]
         report.add(key if short else (*key, "service"), f"no service {shown(name)}{did_you_mean(name, known)}")
     return None
-
-
-def _plain(value: object) -> object:
-    return dict(value) if isinstance(value, Mapping) else value

@@ -1,7 +1,7 @@
 """What each kind of discovery can be told: its options, their defaults and their ranges. Times are seconds."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 from pydantic.dataclasses import dataclass
 
 from balancemw.node import normal_url
-from balancemw.settings.fields import STRICT, Flag, Positive, Seconds, Text, Whole
+from balancemw.settings.fields import STRICT, Flag, Positive, Seconds, Text, Whole, plain
 from balancemw.settings.words import HOST_RULE, a_list, host_name, shown
 from balancemw.strategies import load_object
 
@@ -49,10 +49,6 @@ def _nameserver(value: str) -> str:
     return value
 
 
-def _api(value: str) -> str:
-    return normal_url(value)
-
-
 def _file(value: str) -> str:
     if not value.endswith((".json", ".toml")) or "\0" in value:
         raise ValueError(f"expected a path that ends in .json or .toml, got {shown(value)}")
@@ -88,10 +84,6 @@ def known_callable(value: str) -> str:
     return value
 
 
-def _plain(value: Any) -> Any:
-    return dict(value) if isinstance(value, Mapping) else value
-
-
 def _port(value: Any) -> int | str | None:
     if value is None or (isinstance(value, str) and value):
         return value
@@ -103,10 +95,10 @@ def _port(value: Any) -> int | str | None:
 Name = Annotated[Text, AfterValidator(_name)]
 Scheme = Annotated[Text, AfterValidator(_scheme)]
 Prefix = Annotated[Text, AfterValidator(_prefix)]
-Api = Annotated[Text, AfterValidator(_api)]
+Api = Annotated[Text, AfterValidator(normal_url)]
 Word = Annotated[Text, AfterValidator(_word)]
 Service = Annotated[Text, AfterValidator(_not_empty), AfterValidator(_word)]
-Metadata = Annotated[dict[Text, Any], BeforeValidator(_plain)]
+Metadata = Annotated[dict[Text, Any], BeforeValidator(plain)]
 Nameservers = Annotated[
     tuple[Annotated[Text, AfterValidator(_nameserver)], ...], a_list("addresses", '["127.0.0.1"]', (list, tuple))
 ]
@@ -242,7 +234,7 @@ class KubernetesSettings(DiscoverySettings):
     service: Service
     namespace: Word = ""
     port: Annotated[int | str | None, PlainValidator(_port)] = None
-    address: Annotated[Text, AfterValidator(lambda value: value and _api(value))] = ""
+    address: Annotated[Text, AfterValidator(lambda value: value and normal_url(value))] = ""
     token_file: Text = "/var/run/secrets/kubernetes.io/serviceaccount/token"
     ca_file: Text = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
     namespace_file: Text = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
