@@ -17,6 +17,9 @@ from balancemw.orca import FORMAT
 
 ATTEMPT_COUNT = "x-envoy-attempt-count"
 
+PROBLEM = "application/problem+json"
+"""The type of answers that say what is wrong (RFC 9457)."""
+
 _BLANK = " \t"  # the only blanks around a value (RFC 9110, 5.6.3): what else strip() takes away is not well formed
 _DIGITS = 12  # of a number at most: more are not well formed
 _GRPC = "grpc-timeout"
@@ -149,9 +152,13 @@ def tell(level: int, status: HTTPStatus, error: BaseException, words: str = "") 
 
 def problem(status: HTTPStatus, detail: str, retry_after: str | None = None) -> Problem:
     """The answer with this status; `detail` is a sentence, and goes to whoever asked."""
-    told = {"type": "about:blank", "title": status.phrase, "status": int(status), "detail": detail}
-    body = json.dumps(told).encode()
-    headers = [("content-type", "application/problem+json"), ("content-length", str(len(body)))]
+    body = json.dumps(problem_document(status, detail)).encode()
+    headers = [("content-type", PROBLEM), ("content-length", str(len(body)))]
     if retry_after is not None:
         headers.append(("retry-after", retry_after))
     return Problem(status, tuple(headers), body)
+
+
+def problem_document(status: HTTPStatus, detail: str) -> dict[str, object]:
+    """The members of a document of type `PROBLEM`."""
+    return {"type": "about:blank", "title": status.phrase, "status": int(status), "detail": detail}

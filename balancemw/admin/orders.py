@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from balancemw.admin.message import Asked
 from balancemw.alerts import Malformed
 from balancemw.balancer import Balancer
-from balancemw.errors import UnknownService, did_you_mean
+from balancemw.errors import did_you_mean
 from balancemw.journal import Event
 from balancemw.settings.words import one_line
 
@@ -78,9 +78,7 @@ def node(balancer: Balancer, asked: Asked, body: bytes) -> object:
     try:
         service = balancer[name]
         found = service.find(node_name)
-    except UnknownService as error:
-        raise Refused(str(error), HTTPStatus.NOT_FOUND) from None
-    except LookupError as error:
+    except LookupError as error:  # as `UnknownService` is one
         raise Refused(str(error), HTTPStatus.NOT_FOUND) from None
     order = _order(_json(body))
     try:

@@ -3,7 +3,7 @@
 import hmac
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -11,6 +11,7 @@ from balancemw.admin import orders
 from balancemw.admin.message import BODILESS, LONGEST_BODY, Asked, Reply
 from balancemw.admin.orders import Refused
 from balancemw.balancer import Balancer
+from balancemw.inbound import PROBLEM, problem_document
 
 Answer = Callable[[Balancer, Asked, bytes], object]
 
@@ -101,16 +102,10 @@ def _route(path: str) -> _Route | None:
 
 
 def _refusal(status: HTTPStatus, detail: str, *headers: tuple[str, str]) -> Reply:
-    told = {"type": "about:blank", "title": status.phrase, "status": int(status), "detail": detail}
-    return _reply(status, told, *headers, kind="application/problem+json")
+    return _reply(status, problem_document(status, detail), *headers, kind=PROBLEM)
 
 
-def _reply(
-    status: HTTPStatus,
-    content: Mapping[str, object] | object,
-    *headers: tuple[str, str],
-    kind: str = "application/json",
-) -> Reply:
+def _reply(status: HTTPStatus, content: object, *headers: tuple[str, str], kind: str = "application/json") -> Reply:
     body = json.dumps(content, allow_nan=False, default=str).encode()
     usual = (
         ("content-type", kind),
