@@ -9,12 +9,12 @@ from django.core.signals import setting_changed
 from balancemw.balancer import Balancer
 from balancemw.errors import SettingsError
 from balancemw.settings import Settings
+from balancemw.settings.source import VARIABLE
 
 if TYPE_CHECKING:
     from balancemw_django.forwarding import Forwarding
 
 SETTING = "BALANCEMW"
-VARIABLE = "BALANCEMW_SETTINGS"
 
 _MISSING = (
     f'{SETTING}: missing; write {SETTING} = {{"services": {{"name": {{"nodes": ["http://host:port"]}}}}}}, '

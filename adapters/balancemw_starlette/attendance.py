@@ -1,18 +1,11 @@
 """What every request gets, whoever answers it: it is counted, and told when the app is going."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
-
 from balancemw import Balancer
 from balancemw.farewell import watch_sigterm
 from balancemw.orca import REPORT
 from balancemw.presence import Presence, Report
+from balancemw_starlette.asgi import ASGIApp, Message, Receive, Scope, Send
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 _REPORT = REPORT.encode()

@@ -1,16 +1,10 @@
 """The admin surface for an ASGI app."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
-from typing import Any
 
 from balancemw.admin import LONGEST_BODY, Admin, Asked, Reply
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+from balancemw_starlette.asgi import Receive, Scope, Send
 
 _LINGER = 1.0  # seconds, and
 _LEFT_OVER = 4 * LONGEST_BODY  # bytes, for which a client that sends too much may go on until it hears the answer
