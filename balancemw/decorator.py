@@ -15,10 +15,9 @@ from balancemw.apart import call_apart, call_apart_async
 from balancemw.arguments import check_key
 from balancemw.call import Call
 from balancemw.context import BOUND, leave
-from balancemw.ending import after_error, after_result, discard, discard_async, verdict
+from balancemw.ending import after_cut_off, after_error, after_result, discard, discard_async, verdict
 from balancemw.node import Node
 from balancemw.service import Key
-from balancemw.timeouts import timeout_of
 from balancemw.tries import Terms, first_try
 
 P = ParamSpec("P")
@@ -172,13 +171,10 @@ def _balanced_async(
                     result = await (run(attempt.node, *args) if args else run(attempt.node))
             except BaseException as error:
                 leave(token)
-                timed_out = watched and attempt.end(error)
-                raised = timeout_of(error) if timed_out else error
                 call = call or Call(terms, key, attempt, route)
-                wait = after_error(call, attempt, raised)
+                after = after_cut_off if watched and attempt.end(error) else after_error
+                wait = after(call, attempt, error)
                 if wait is None:
-                    if timed_out:
-                        raise raised from error
                     raise
             else:
                 attempt.over = True

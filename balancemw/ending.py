@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from balancemw.call import Call, judge
 from balancemw.fault import Fault, Kind
+from balancemw.timeouts import timeout_of
 from balancemw.tries import Terms, Try
 
 
@@ -19,6 +20,20 @@ def after_error(call: Call, attempt: Try, error: BaseException) -> float | None:
     wait = call.delay(fault, None, error)
     if wait is None:
         call.tell(error)
+    return wait
+
+
+def after_cut_off(call: Call, attempt: Try, error: BaseException) -> float:
+    """As `after_error`, for a try that `error`, a cancellation of ours, has ended as its time was up.
+
+    Raises:
+        TimeoutError: there is no next try.
+        DeadlineExceeded: the time of the whole call is up.
+    """
+    timeout = timeout_of(error)
+    wait = after_error(call, attempt, timeout)
+    if wait is None:
+        raise timeout from error
     return wait
 
 
