@@ -58,14 +58,23 @@ def plain_response(
     answer: Any,
     short: Shortcut,
     request: Any,
+    outgoing: Any,
     destination: Destination,
-    terms: Terms,
     attempt: Try,
     body: type[Answer | AsyncAnswer],
 ) -> Any:
     """The response to a first try that a pool has answered; None: there is more to it than that it is to be read.
 
     As `Sending.take`, for most answers and with one look at their headers.
+
+    Args:
+        answer: the pool's.
+        short: the way to the pool.
+        request: as the client made it.
+        outgoing: as the try has sent it.
+        destination: where it went.
+        attempt: the try.
+        body: what the answer's becomes.
     """
     status = answer.status
     if status not in destination.good or status == 101:
@@ -74,12 +83,15 @@ def plain_response(
     if _STATE in headers or headers.get(b"content-type", b"").startswith(_EVENTS):
         return None
     length = headers.get(b"content-length", b"")
-    stream = body(answer.stream, terms.pool, attempt, route(request) if attempt.peer.watched else ANY, short)
+    stream = body(answer.stream, destination.once.pool, attempt, route(request) if attempt.peer.watched else ANY, short)
     if not length or len(length) > _SHORT:
         stream.read_on(long=length.isdigit())
     response = short.response(answer, stream)
     if destination.asks:
-        hear(terms.pool, attempt.peer, response.headers.get, attempt.clock)
+        hear(destination.once.pool, attempt.peer, response.headers.get, attempt.clock)
+    outgoing.extensions["timeout"].bound = None  # the body's time is the caller's affair, or that of what is around it
+    if attempt.outer is not None:
+        stream.bound_by(attempt.outer, outgoing.extensions["timeout"], answer.extensions)
     return response
 
 

@@ -80,12 +80,8 @@ class BalancedTransport(BaseTransport):
                 self._fail(rest, short.told(error))
             else:
                 attempt.over = True
-                response = plain_response(answer, short, request, destination, terms, attempt, Answer)
+                response = plain_response(answer, short, request, outgoing, destination, attempt, Answer)
                 if response is not None:
-                    timeouts = outgoing.extensions["timeout"]
-                    timeouts.bound = None
-                    if attempt.outer is not None:
-                        response.stream.bound_by(attempt.outer, timeouts, answer.extensions)
                     return response
                 response = short.response(answer, Parts(answer.stream, short))
                 rest = sending_of(request, library, destination, terms, key, attempt, outgoing.extensions)
@@ -184,12 +180,8 @@ class AsyncBalancedTransport(AsyncBaseTransport):
                 attempt.over = True
                 if timer is not None:
                     timer.end()
-                response = plain_response(answer, short, request, destination, terms, attempt, AsyncAnswer)
+                response = plain_response(answer, short, request, outgoing, destination, attempt, AsyncAnswer)
                 if response is not None:
-                    timeouts = outgoing.extensions["timeout"]
-                    timeouts.bound = None
-                    if attempt.outer is not None:
-                        response.stream.bound_by(attempt.outer, timeouts, answer.extensions)
                     return response
                 response = short.response(answer, AsyncParts(answer.stream, short))
                 rest = sending_of(request, library, destination, terms, key, attempt, outgoing.extensions)
