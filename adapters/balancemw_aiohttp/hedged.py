@@ -7,9 +7,9 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from aiohttp.helpers import TimerNoop
 
 from balancemw.context import BOUND, leave
-from balancemw.exchange import HEDGE, Destination, Exchange, attempt_headers
+from balancemw.exchange import HEDGE, Destination, Exchange, attempt_headers, route_of
 from balancemw.timeouts import watch
-from balancemw.tries import Try
+from balancemw.tries import Terms, Try
 from balancemw_aiohttp.address import Address
 from balancemw_aiohttp.body import is_short
 from balancemw_aiohttp.errors import no_answer
@@ -22,14 +22,22 @@ def can_hedge(request: ClientRequest) -> bool:
 
 
 async def send_hedged(
-    handler: ClientHandlerType, exchange: Exchange, request: ClientRequest, destination: Destination
+    handler: ClientHandlerType, request: ClientRequest, destination: Destination, terms: Terms, key: str | None
 ) -> ClientResponse:
     """Send `request` until there is an answer to give.
+
+    Args:
+        handler: sends a request.
+        request: as the client made it.
+        destination: where it goes.
+        terms: on which it is sent.
+        key: for strategies that go by key.
 
     Raises:
         aiohttp.ClientError: the last try's own.
         BalanceError: there is no node, or no time left.
     """
+    exchange = Exchange(destination, terms, key, route=route_of(request.url.raw_path))
     first = Address(request, request.url, destination)
     second = Address(_twin(request), request.url, destination)
 

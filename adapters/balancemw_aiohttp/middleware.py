@@ -9,18 +9,18 @@ from multidict import istr
 from balancemw import BalanceError, Balancer
 from balancemw.context import BOUND, leave
 from balancemw.errors import in_dialect
-from balancemw.exchange import IDEMPOTENT, Exchange, route_of, services
+from balancemw.exchange import IDEMPOTENT, route_of, services
 from balancemw.notice import hear
 from balancemw.opening import wait_for_nodes_async
 from balancemw.presence import STATE as _STATE
 from balancemw.reading import Reading
 from balancemw.routes import ANY
 from balancemw.tries import first_try
-from balancemw_aiohttp.address import Address, direct
+from balancemw_aiohttp.address import direct
 from balancemw_aiohttp.body import is_short
 from balancemw_aiohttp.errors import NoNode, TooLate
 from balancemw_aiohttp.hedged import can_hedge, send_hedged
-from balancemw_aiohttp.sending import Sending, follow
+from balancemw_aiohttp.sending import follow, sending_of
 
 STATE = istr(_STATE)
 
@@ -66,12 +66,10 @@ class Balance:
             if terms.pool.special:
                 terms = await wait_for_nodes_async(terms)
                 if terms.hedged and can_hedge(request):
-                    exchange = Exchange(destination, terms, key, route=route_of(url.raw_path))
-                    return await send_hedged(handler, exchange, request, destination)
+                    return await send_hedged(handler, request, destination, terms, key)
             # What every request pays for is here, and the rest in `Sending`.
             if (body and not is_short(body)) or destination.by_node or request.proxy is not None:
-                exchange = Exchange(destination, terms, key, route=route_of(url.raw_path))
-                return await Sending(handler, exchange, Address(request, url, destination)).send()
+                return await sending_of(handler, request, url, destination, terms, key).send()
             attempt = first_try(terms, key)
             direct(request, url, destination, attempt)
             token = BOUND.set(attempt)
@@ -80,10 +78,8 @@ class Balance:
                 response = await handler(request)
             except BaseException as error:
                 leave(token)
-                exchange = Exchange(destination, terms, key, attempt, route=route_of(url.raw_path))
-                return await Sending(handler, exchange, Address(request, url, destination)).go_on(
-                    error, attempt if watched else None
-                )
+                sending = sending_of(handler, request, url, destination, terms, key, attempt)
+                return await sending.go_on(error, attempt if watched else None)
             attempt.over = True
             if watched:
                 attempt.end()
@@ -96,7 +92,6 @@ class Balance:
                 else:
                     follow(response, Reading(terms.pool, attempt, route), attempt.outer)
                 return response
-            exchange = Exchange(destination, terms, key, attempt, route=route_of(url.raw_path))
-            return await Sending(handler, exchange, Address(request, url, destination)).take(response)
+            return await sending_of(handler, request, url, destination, terms, key, attempt).take(response)
         except BalanceError as error:
             raise in_dialect(error, NoNode, TooLate) from error.__cause__

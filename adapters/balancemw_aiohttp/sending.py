@@ -4,13 +4,15 @@ import asyncio
 from math import inf
 
 import aiohttp
-from aiohttp import ClientHandlerType, ClientResponse
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+from yarl import URL
 
 from balancemw.context import BOUND, Bound, leave
-from balancemw.exchange import SMALL_BODY, Exchange
+from balancemw.exchange import SMALL_BODY, Destination, Exchange, route_of
 from balancemw.fault import Fault, Kind
 from balancemw.reading import Reading
 from balancemw.timeouts import Watch, watch
+from balancemw.tries import Terms, Try
 from balancemw_aiohttp.address import Address
 from balancemw_aiohttp.body import Body
 from balancemw_aiohttp.cutoff import bound_by
@@ -19,6 +21,20 @@ from balancemw_aiohttp.errors import conclusive, no_answer, was_queued
 _PATIENCE = 1.0  # seconds to read the rest of a response that another one replaces
 
 _NEARLY = 0.02  # seconds that a timeout of aiohttp's may come before the time is up
+
+
+def sending_of(
+    handler: ClientHandlerType,
+    request: ClientRequest,
+    url: URL,
+    destination: Destination,
+    terms: Terms,
+    key: str | None,
+    attempt: Try | None = None,
+) -> "Sending":
+    """What sends a request to `url`, as its caller wrote it, if its first try is not all, `attempt` if it was made."""
+    exchange = Exchange(destination, terms, key, attempt, route=route_of(url.raw_path))
+    return Sending(handler, exchange, Address(request, url, destination))
 
 
 class Sending:
