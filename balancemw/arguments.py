@@ -4,7 +4,7 @@ from numbers import Real
 
 
 def check_number(rule: str, value: object) -> None:
-    """Whether `value` is a number, which True and False are not meant as.
+    """Refuse a `value` that is no number; True and False are not meant as numbers.
 
     Args:
         rule: what it must be, as in "timeout is a number of seconds above 0".
@@ -17,10 +17,10 @@ def check_number(rule: str, value: object) -> None:
 
 
 def check_key(key: object, *, callables: bool) -> None:
-    """Whether calls can go by `key`; `callables`: also by one that is called with the arguments of each.
+    """Refuse a `key` that calls cannot go by; `callables`: one that is called with the arguments of each call is fine.
 
     Raises:
-        TypeError: they cannot.
+        TypeError: it is neither.
     """
     if key is None or isinstance(key, str) or (callables and callable(key)):
         return
@@ -29,10 +29,10 @@ def check_key(key: object, *, callables: bool) -> None:
 
 
 def check_service(name: object, decorator: str) -> None:
-    """Whether `name` can be a service's; a function is what `decorator` gets where it is written without its own.
+    """Refuse what cannot be the name of a service; a function is what `decorator` gets where it is written without one.
 
     Raises:
-        TypeError: it cannot.
+        TypeError: it is no string.
     """
     if isinstance(name, str):
         return

@@ -91,7 +91,7 @@ class Balancer:
 
         Args:
             utilization: called for every report; 0 and up, where 1.0 is all that the app can do: the share of a pool of
-                connections in use, or the length of a queue beside what is a long one. It must not block.
+                connections in use, or the length of a queue relative to what is a long one. It must not block.
         """
         self.presence.utilization = utilization
 

@@ -34,7 +34,7 @@ from balancemw.tries import Terms, Try, first_try
 TIMEOUT_MS = "x-request-timeout-ms"
 
 HEDGE = ("x-envoy-is-timeout-retry", "true")
-"""What a hedge says of itself, beside that it is the second try."""
+"""What a hedge says of itself, besides that it is the second try."""
 
 IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
 """Methods that do no harm when they are carried out twice (RFC 9110, 9.2.2)."""

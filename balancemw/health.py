@@ -84,7 +84,7 @@ def weight_factor(marks: Marks) -> float:
 
 
 def check_mark(kind: str, source: str, weight: float | None, ttl: float | None) -> None:
-    """Whether a mark may be set like that.
+    """Refuse a mark that makes no sense.
 
     Raises:
         TypeError: `weight` or `ttl` is no number.
@@ -107,7 +107,7 @@ def check_mark(kind: str, source: str, weight: float | None, ttl: float | None) 
 
 
 def check_source(source: str) -> None:
-    """Whether there is such a source.
+    """Refuse a source that does not exist.
 
     Raises:
         ValueError: there is none.

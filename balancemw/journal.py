@@ -102,7 +102,7 @@ def failed_tries(number: int, last: str) -> tuple[str, Mapping[str, object]]:
 
 
 def in_sum(events: Iterable[Event]) -> list[Event]:
-    """`events` with the failed tries of one node and kind as one, where several workers tell of them at about a time.
+    """`events`, but failed tries of one node and kind that several workers tell of at much the same time are one.
 
     What else happens to the node begins a new sum: first comes what led to it, and then what was still under way.
     """

@@ -55,7 +55,7 @@ class LoadReport:
         application_utilization: share of what the application can do, as it sees that itself; 0 and up.
         rps_fractional: requests per second.
         eps: errors per second.
-        named_metrics: what the node has to say beside that, by name.
+        named_metrics: what the node has to say besides, by name.
     """
 
     cpu_utilization: float = 0.0
@@ -113,7 +113,7 @@ def read(said: str) -> LoadReport | None:
     """The report that a header's value says; None: it is none. Never raises.
 
     As Envoy's parser, it takes ``name=value`` and the older ``name:value``, and refuses a report in which a name stands
-    twice or a number is not finite or below 0. Other than Envoy, it passes over fields it does not know.
+    twice or a number is not finite or below 0. Unlike Envoy, it passes over fields it does not know.
     """
     if len(said) > LONGEST:
         return None

@@ -23,7 +23,7 @@ _NEVER = float("-inf")
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What a node has been through, beside answering well. Replaced, never changed: most share the one of nothing.
+    """What a node has been through, besides answering well. Replaced, never changed: most share the one of nothing.
 
     Attributes:
         fresh_from: calls begun before this time say nothing any more: the node has been judged and readmitted since.
@@ -56,7 +56,7 @@ class Peer(Load):
     Attributes:
         record: what its traffic has shown.
         marks: claims about it, by source.
-        past: what it has been through beside that.
+        past: what else it has been through.
         eased: the share of its turns that traffic leaves it: 1.0, or less if it is slower than its peers.
         watched: whether a success has to be looked at, and not only counted: something is, or was of late, held
             against it.

@@ -37,8 +37,8 @@ class Pool(Register):
 
     Attributes:
         seeking: whether the nodes are not known yet, but will be soon.
-        budget: what may be retried.
-        allowance: who asks for that.
+        budget: the retry budget.
+        allowance: whether a failed call may be sent again, within the budget.
         fast: what chooses until `edge`, while no call needs more care; None: `begin` chooses with care.
         hedging: when calls are hedged; None: never.
         special: whether a call is more than a try, followed by others if it fails: it is `awaited`, or it may be

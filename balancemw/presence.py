@@ -69,7 +69,7 @@ class Presence(Meter):
     # -- requests
 
     def headers(self, *, close: bool = False) -> tuple[tuple[str, str], ...]:
-        """What every answer carries beside its own headers; nothing while the app is up.
+        """What every answer carries besides its own headers; nothing while the app is up.
 
         `close`: whether the app may ask for the connection to be closed, so that no call comes on a kept one at the
         moment at which the server closes it. HTTP/2 knows no such header, and WSGI leaves it to the server.
@@ -157,7 +157,7 @@ _everyone: "WeakValueDictionary[int, Presence]" = WeakValueDictionary()
 def drain(reason: str = "asked to", *, ending: bool = False) -> float:
     """Have this process say that it is going, in every app with a balancer: callers then stay away.
 
-    For servers that leave no handler of SIGTERM to Python, and for who wants to drain before anything ends.
+    For servers that leave no handler of SIGTERM to Python, and for those who want to drain before anything ends.
 
     Args:
         reason: for the log.

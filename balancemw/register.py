@@ -34,8 +34,8 @@ class Register:
         lock: guards everything that changes; held for microseconds, never across I/O or a call of the user's.
         roster: who belongs, by priority.
         must_wait: whether a peer whose time out is over has to wait for its probe; set by what probes.
-        edge: when anything is to be done beside choosing.
-        overruled: called when an operator has said that a peer is well; set by who has to heed it.
+        edge: when anything is to be done besides choosing.
+        overruled: called when an operator has said that a peer is well; set by what has to heed it.
         partners: the other workers' pools of the same service.
         wants_reports: whether the strategy goes by what nodes report of their load, so that they should be asked.
     """

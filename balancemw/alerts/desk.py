@@ -40,7 +40,7 @@ class Desk:
 
     Attributes:
         ledger: the known alerts.
-        hasten: has a node's check made at once; set by who can.
+        hasten: has a node's check made at once; set by what makes the checks.
     """
 
     def __init__(self, settings: AlertSettings, pools: Iterable[Pool], *, news: News, epoch: float) -> None:

@@ -64,7 +64,7 @@ def response_head(status: int, fields: Iterable[Field], outside: Outside, versio
 
 
 def check_head(status: int, fields: Iterable[Field]) -> None:
-    """Have a look at the head of an answer, before a replica is taken at its word.
+    """Refuse the head of an answer that is not HTTP, before a client gets any of it.
 
     Raises:
         Nonsense: the status or a header is none.

@@ -7,7 +7,7 @@ fewest requests in flight. Here nothing is probed: the reports come with the ans
 
 * A report is of the nodes that were called, and no probe is spent on the others. Candidates are therefore drawn at
   random from all nodes, and not from a pool of reports, which would call the same nodes again and again.
-* Since then the caller knows its own calls, those begun and those ended. RIF is its own calls now, and beside them
+* Since then the caller knows its own calls, those begun and those ended. RIF is its own calls now, and besides them
   those of others as of the report.
 * A report that is older than `max_age` tells nothing of the others' calls any more: what other nodes report counts in
   its place, and the latency that the caller itself saw. Without reports the caller goes by its own view alone.
