@@ -27,9 +27,9 @@ SCOPE = {
 }
 MOST = 5e-6  # seconds
 DJANGO_ASYNC = "Django, ASGI, async view"
-MANY = (
-    8  # times as many rounds there: Django has a thread started for each request, which takes now this long, now that
-)
+MANY = 8
+"""Times as many rounds there: Django has a thread started for each request, which takes now this long, now that."""
+
 READ = "a request that brings a deadline, to a view that returns a few bytes and calls nothing"
 
 
