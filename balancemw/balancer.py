@@ -20,7 +20,7 @@ from balancemw.monitor import Monitor
 from balancemw.pool import Pool
 from balancemw.presence import Presence
 from balancemw.retry import RetryPolicy
-from balancemw.service import Key, Service, Wishes
+from balancemw.service import CallOptions, Key, Service
 from balancemw.settings import Settings
 from balancemw.sharing import Sharing
 from balancemw.status import service_status
@@ -154,7 +154,7 @@ class Balancer:
             TypeError, ValueError: an argument makes no sense, or the function is a generator or a context manager.
         """
         check_service(name, "balancer.call")
-        terms = self[name].terms(Wishes(idempotent, timeout, attempts, retry))
+        terms = self[name].terms(CallOptions(idempotent, timeout, attempts, retry))
         return as_decorator(terms, key)
 
     def start(self) -> None:

@@ -28,7 +28,7 @@ from balancemw.race import Outcome, Race
 from balancemw.racing import race_async, race_sync
 from balancemw.reading import Reading
 from balancemw.routes import ANY
-from balancemw.service import Service, Wishes
+from balancemw.service import CallOptions, Service
 from balancemw.tries import Terms, Try, first_try
 
 TIMEOUT_MS = "x-request-timeout-ms"
@@ -64,8 +64,8 @@ class Destination:
         self.by_node = settings.host_header == "node"
         self.asks = tuple(service.request_headers.items())
         self.good = frozenset(range(400)) - frozenset(settings.retry.statuses)
-        self.once = service.terms(Wishes(idempotent=False))
-        self.repeatable = service.terms(Wishes(idempotent=True))
+        self.once = service.terms(CallOptions(idempotent=False))
+        self.repeatable = service.terms(CallOptions(idempotent=True))
 
     def terms(self, method: str, idempotency_key: str | None) -> Terms:
         """On which terms a request is sent; `method` in capitals."""

@@ -4,7 +4,7 @@ from balancemw.arguments import check_service
 from balancemw.balancer import Balancer, current
 from balancemw.decorator import Decorator, as_decorator
 from balancemw.retry import RetryPolicy
-from balancemw.service import Key, Wishes
+from balancemw.service import CallOptions, Key
 from balancemw.tries import Terms
 
 
@@ -25,7 +25,7 @@ def balanced(
         UnknownService: at the call, when it has no such service.
     """
     check_service(name, "balanced")
-    wishes = Wishes(idempotent, timeout, attempts, retry)
+    options = CallOptions(idempotent, timeout, attempts, retry)
     bound: tuple[Balancer | None, Terms | None] = (None, None)  # the last balancer seen; replaced whole, so no lock
 
     def terms() -> Terms:
@@ -33,7 +33,7 @@ def balanced(
         balancer = current()
         known, found = bound
         if known is not balancer or found is None:
-            found = balancer[name].terms(wishes)
+            found = balancer[name].terms(options)
             bound = (balancer, found)
         return found
 

@@ -24,7 +24,7 @@ _TIMEOUT = "timeout is a number of seconds above 0"
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class CallOptions:
     """What a caller asks for where the service's settings would say otherwise; see `Balancer.call`."""
 
     idempotent: bool = False
@@ -95,16 +95,16 @@ class Service:
         """
         return ASK if self.pool.wants_reports else {}
 
-    def terms(self, wishes: Wishes) -> Terms:
-        """On which terms a function with these wishes calls this service."""
+    def terms(self, options: CallOptions) -> Terms:
+        """On which terms a function with these options calls this service."""
         settings = self.pool.settings
-        policy = wishes.retry or RetryPolicy(wishes.attempts or settings.retry.attempts)
-        timeout = settings.timeout if wishes.timeout is None else wishes.timeout
+        policy = options.retry or RetryPolicy(options.attempts or settings.retry.attempts)
+        timeout = settings.timeout if options.timeout is None else options.timeout
         each = settings.attempt_timeout
         return Terms(
             pool=self.pool,
             clock=self._clock,
-            idempotent=wishes.idempotent,
+            idempotent=options.idempotent,
             timeout=inf if timeout is None else timeout,
             attempt_timeout=inf if each is None else each,
             policy=policy,
@@ -112,7 +112,7 @@ class Service:
             sleep=self._sleep,
             threads=self._threads,
             hedged=settings.hedge is not None
-            and wishes.idempotent
+            and options.idempotent
             and (policy.stop is not None or policy.attempts > 1),
         )
 
@@ -138,7 +138,7 @@ class Service:
             TypeError, ValueError: one of them makes no sense.
         """
         check_key(key, callables=False)
-        return Attempts(self.terms(Wishes(idempotent, timeout, attempts, retry)), key)
+        return Attempts(self.terms(CallOptions(idempotent, timeout, attempts, retry)), key)
 
     def pick(self, key: str | None = None, exclude: Iterable[Node | str] = ()) -> Node:
         """A choice without a call: nothing is counted, and nobody learns how it went.

@@ -16,7 +16,7 @@ from balancemw.events import Events
 from balancemw.fault import Fault, Kind
 from balancemw.opening import pauses, shortened
 from balancemw.pool import Pool
-from balancemw.service import Service, Wishes
+from balancemw.service import CallOptions, Service
 from balancemw.settings import ServiceSettings
 from balancemw.simulate.message import Answer, Reporter
 from balancemw.simulate.message import Flight as Sent
@@ -114,7 +114,7 @@ class Caller:
         events: Events,
     ) -> None:
         pool = Pool("simulated", settings, rng=rng, events=events, housekeeping=_nothing)
-        self.terms = Service(pool, clock=world.clock, rng=rng).terms(Wishes(idempotent))
+        self.terms = Service(pool, clock=world.clock, rng=rng).terms(CallOptions(idempotent))
         self.doors = doors
 
 

@@ -12,7 +12,7 @@ from balancemw import Balancer, Node, deadline, remaining
 from balancemw.call import Call
 from balancemw.race import Outcome, Race
 from balancemw.racing import _Rival
-from balancemw.service import Wishes
+from balancemw.service import CallOptions
 from balancemw.tries import Terms, Try, first_try
 from tests.engine.stage import Answer
 
@@ -295,7 +295,7 @@ async def test_what_a_loser_brings_all_the_same_is_closed(site: Site):
 
 
 async def test_a_hedge_that_is_cancelled_before_its_first_step_is_given_back(site: Site):
-    terms: Terms = site.balancer["s"].terms(Wishes(idempotent=True))
+    terms: Terms = site.balancer["s"].terms(CallOptions(idempotent=True))
     task = asyncio.current_task()
     assert task is not None
     for error in (None, ConnectionResetError()):

@@ -13,7 +13,7 @@ from balancemw.call import Call
 from balancemw.context import REQUEST, Request
 from balancemw.ending import after_error, after_result, verdict
 from balancemw.race import Outcome, Race
-from balancemw.service import Wishes
+from balancemw.service import CallOptions
 from balancemw.tries import Terms, Try, first_try
 from tests.engine.stage import FAULTS, Answer, Stage
 
@@ -25,7 +25,7 @@ class Runner:
 
     def __init__(self, stage: Stage, **wishes: Any) -> None:
         self.stage = stage
-        self.terms: Terms = stage.service.terms(Wishes(idempotent=True, **wishes))
+        self.terms: Terms = stage.service.terms(CallOptions(idempotent=True, **wishes))
         self.first = first_try(self.terms, None)
         self.call = Call(self.terms, None, self.first, "route")
         self.race = Race(self.call, self.terms, None, self.first)
@@ -109,12 +109,12 @@ class TestWhen:
 
     def test_calls_that_may_be_hedged(self, stage: Stage):
         def hedged(**wishes: Any) -> bool:
-            return stage.service.terms(Wishes(**{"idempotent": True, **wishes})).hedged
+            return stage.service.terms(CallOptions(**{"idempotent": True, **wishes})).hedged
 
         assert hedged()
         assert not hedged(idempotent=False)
         assert not hedged(attempts=1)
-        assert not Stage(3).service.terms(Wishes(idempotent=True)).hedged
+        assert not Stage(3).service.terms(CallOptions(idempotent=True)).hedged
 
     def test_none_without_another_node(self):
         assert Runner(Stage(1, hedge=HEDGE)).refuses()
