@@ -22,7 +22,7 @@ class Contender:
     client: str
     allowed: str
     needs: tuple[str, ...] = ("aiohttp",)
-    proxy: proxies.Contender | None = None
+    proxy: proxies.Proxy | None = None
 
     def versions(self) -> str:
         """Its parts with their versions.

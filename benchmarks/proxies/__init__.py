@@ -21,7 +21,7 @@ PATIENCE = 20.0  # seconds to start
 Command = tuple[list[str], dict[str, str]]
 """A command, and what is added to its environment."""
 
-Contender = Callable[[int, Sequence[int], Path], Command]
+Proxy = Callable[[int, Sequence[int], Path], Command]
 """Gives the command that makes it listen on a port, send to replicas and keep its files in a folder."""
 
 
@@ -61,15 +61,15 @@ def _config(name: str, port: int, replicas: Sequence[int], folder: Path) -> str:
 
 
 @contextmanager
-def running(contender: Contender, port: int, replicas: Sequence[int]) -> Generator[int]:
-    """The process id of a contender that listens on `port`; it and all it started are gone after the block.
+def running(proxy: Proxy, port: int, replicas: Sequence[int]) -> Generator[int]:
+    """The process id of a proxy that listens on `port`; it and all it started are gone after the block.
 
     Raises:
         ImportError: its wheel is not installed.
         RuntimeError: it did not start.
     """
     with TemporaryDirectory(prefix="balancemw-bench-") as folder:
-        command, environment = contender(port, replicas, Path(folder))
+        command, environment = proxy(port, replicas, Path(folder))
         with Process(command, environment) as process:
             _wait_for(port, process)
             yield process.pid
