@@ -9,6 +9,8 @@ Calls are counted by route only from the first such error on, as long as there a
 nothing for it.
 """
 
+from collections.abc import Collection
+
 ANY = ""
 """The route of a call that is known by no name."""
 
@@ -65,14 +67,13 @@ class Routes:
             enough: calls that must have been counted.
         """
         sums = {route: self._sum(route) for route in {**self._before, **self._now}}
-        counted = sum(calls for calls, _ in sums.values())
-        if counted < enough and calls - failed > sum(calls - errors for calls, errors in sums.values()):
+        counted, lost = _total(sums.values())
+        if counted < enough and calls - failed > counted - lost:
             return True  # of those that did well before the first error, nobody knows which route they were of
-        bad = {route: seen for route, seen in sums.items() if seen[0] - seen[1] < rate * seen[0]}
-        errors = sum(errors for _, errors in bad.values())
-        own = max(0, failed - sum(errors for _, errors in sums.values()))  # failures of the node's own
-        well = sum(calls - errors for route, (calls, errors) in sums.items() if route not in bad)
-        others = sum(calls for route, (calls, _) in sums.items() if route not in bad) + own
+        bad = {route: (seen, errors) for route, (seen, errors) in sums.items() if seen - errors < rate * seen}
+        blamed, errors = _total(bad.values())
+        well = counted - blamed - (lost - errors)
+        others = counted - blamed + max(0, failed - lost)  # with the failures that are the node's own
         if not bad or well < _AT_LEAST or well < rate * others:
             return False
         worst = max(bad, key=lambda route: bad[route][1]) or "one route"
@@ -83,3 +84,8 @@ class Routes:
     def _sum(self, route: str) -> tuple[int, int]:
         now, before = self._now.get(route, (0, 0)), self._before.get(route, (0, 0))
         return now[0] + before[0], now[1] + before[1]
+
+
+def _total(counts: Collection[tuple[int, int]]) -> tuple[int, int]:
+    """All calls, and all errors."""
+    return sum(calls for calls, _ in counts), sum(errors for _, errors in counts)
