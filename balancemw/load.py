@@ -116,8 +116,8 @@ class Load:
         self.report = report
         self.reported_at = now
         said, took = report.named_metrics.get(IN_FLIGHT, -1.0), report.named_metrics.get(LATENCY, 0.0)
-        own = self.in_flight - 1
-        self.others = -1.0 if not 0.0 <= said < inf else max(0.0, said - own) if own > 0 else said
+        own = max(0, self.in_flight - 1)
+        self.others = max(0.0, said - own) if 0.0 <= said < inf else -1.0
         self.reported_latency = took if 0.0 < took < inf else 0.0
 
     def begin(self, started: float) -> None:
