@@ -216,28 +216,6 @@ class Pool(Register):
         """Seconds until the first available node has rested enough to be asked again; infinity: there is none."""
         return self.roster.rest_left(now)
 
-    # -- calls that wait
-
-    @property
-    def awaited(self) -> bool:
-        """Whether a call may have to wait, as `opening` does: for nodes, or for room in a pool that comes back."""
-        return self.seeking or self._recovery.on
-
-    def seek(self, on: bool) -> None:
-        """Whether the nodes are not known yet, but will be soon."""
-        self.seeking = on
-        self._sort()
-
-    def _sort(self) -> None:
-        self.special = self.awaited or self.hedging is not None
-
-    def admits(self, now: float, waited: float = 0.0) -> bool:
-        """Whether a call may be sent that has `waited` so long; if not, a pool that was out comes back and is full."""
-        if now >= self.edge:
-            self._tick(now)
-        with self.lock:
-            return self._recovery.admits(now, waited)
-
     def _choose_first(self, now: float, key: str | None, repeatable: bool) -> Peer:
         return self._choose(now, key, (), lambda peer: self._claim(peer, now, repeatable))
 
@@ -254,6 +232,30 @@ class Pool(Register):
             claimed = self._standing.begin_trial(peer, now, repeatable)
         self._news.tell()
         return claimed
+
+    # -- calls that wait
+
+    @property
+    def awaited(self) -> bool:
+        """Whether a call may have to wait, as `opening` does: for nodes, or for room in a pool that comes back."""
+        return self.seeking or self._recovery.on
+
+    def seek(self, on: bool) -> None:
+        """Say whether the nodes are not known yet, but will be soon."""
+        self.seeking = on
+        self._sort()
+
+    def _sort(self) -> None:
+        self.special = self.awaited or self.hedging is not None
+
+    def admits(self, now: float, waited: float = 0.0) -> bool:
+        """Whether a call may be sent that has `waited` so long; if not, a pool that was out comes back and is full."""
+        if now >= self.edge:
+            self._tick(now)
+        with self.lock:
+            return self._recovery.admits(now, waited)
+
+    # -- what is due before a choice
 
     def later(self, end: Callable[[], object]) -> None:
         """Call `end`, which gives a call back, before the next choice: what runs now may hold the lock itself."""
