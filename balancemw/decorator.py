@@ -49,7 +49,8 @@ def decorate(function: Callable[..., Any], terms: Terms | Callable[[], Terms], k
         raise TypeError(f"expected a function, got {function!r}")
     _refuse_generators(function)
     make = _balanced_async if _is_async(function) else _balanced_sync
-    return make(function, terms, key)
+    run = _after_self(function) if _takes_self(function) else function
+    return wraps(function)(make(run, getattr(function, "__qualname__", ""), terms, key))
 
 
 def _refuse_generators(function: Callable[..., Any]) -> None:
@@ -102,12 +103,11 @@ def _bind(run: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) 
     return lambda node: run(node, *args, **kwargs)
 
 
-def _balanced_sync(function: Callable[..., R], known: Terms | Callable[[], Terms], key_rule: Key) -> Callable[..., R]:
+def _balanced_sync(
+    run: Callable[..., R], route: str, known: Terms | Callable[[], Terms], key_rule: Key
+) -> Callable[..., R]:
     fixed = known if isinstance(known, Terms) else None
-    route = getattr(function, "__qualname__", "")
-    run = _after_self(function) if _takes_self(function) else function
 
-    @wraps(function)
     def balanced(*args: Any, **kwargs: Any) -> R:
         terms = fixed or known()  # type: ignore[operator]
         key = None if key_rule is None else _key_of(key_rule, args, kwargs)
@@ -147,13 +147,10 @@ def _balanced_sync(function: Callable[..., R], known: Terms | Callable[[], Terms
 
 
 def _balanced_async(
-    function: Callable[..., Awaitable[R]], known: Terms | Callable[[], Terms], key_rule: Key
+    run: Callable[..., Awaitable[R]], route: str, known: Terms | Callable[[], Terms], key_rule: Key
 ) -> Callable[..., Awaitable[R]]:
     fixed = known if isinstance(known, Terms) else None
-    route = getattr(function, "__qualname__", "")
-    run = _after_self(function) if _takes_self(function) else function
 
-    @wraps(function)
     async def balanced(*args: Any, **kwargs: Any) -> R:
         terms = fixed or known()  # type: ignore[operator]
         key = None if key_rule is None else _key_of(key_rule, args, kwargs)
