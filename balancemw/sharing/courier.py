@@ -185,7 +185,8 @@ class Courier:
             said = f"said:{event.event}:{event.service}:{event.node}:{event.source}"
             if seconds is None or store.hold(said, self.worker, seconds):
                 self._journal.posting.append((next(self._numbers), event))
-            waiting.popleft()
+            if waiting and waiting[0] is event:  # newer ones may have pushed it out meanwhile
+                waiting.popleft()
 
     # -- trouble and the end
 

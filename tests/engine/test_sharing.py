@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from balancemw import Event
 from balancemw.health import Mark
 from balancemw.sharing.trials import Trials
 from tests.engine.crew import Crew, Member, View
@@ -342,6 +343,23 @@ class TestJournal:
         crew.meet()
         told = [event.event for event in crew[0].balancer.journal.after()]
         assert told.count("fail_open") == 1
+
+    def test_none_is_passed_over_for_one_that_newer_ones_push_out_while_it_is_told(self):
+        (member,) = crew = Crew(1)
+        member.put_out("n0")
+        journal = member.balancer._events.journal
+        newer = [Event(0, 0.0, "s", f"n{number}:80", "noted", "operator") for number in range(1000)]
+
+        class Flood(View):
+            def hold(self, name: str, holder: str, ttl: float) -> bool:
+                if name.startswith("said:ejected"):
+                    for event in newer:
+                        journal.add(event)
+                return super().hold(name, holder, ttl)
+
+        member.courier.round(Flood(crew.depot, member.name), changed=True)
+        assert any(name.startswith("said:ejected") for name in crew.depot.leases)
+        assert [event.node for event in crew.depot.journal if event.event == "noted"] == [each.node for each in newer]
 
 
 def test_malformed_figures_of_others_are_left_out():
