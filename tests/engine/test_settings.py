@@ -16,6 +16,7 @@ import pytest
 from balancemw.node import Node
 from balancemw.settings import (
     EjectionSettings,
+    HedgeSettings,
     InboundSettings,
     ProbeSettings,
     RetrySettings,
@@ -102,93 +103,107 @@ def test_no_probe(probe: object):
     assert service({"probe": probe}, defaults={"probe": True}).probe is None
 
 
-def test_every_key_is_taken():
-    settings = Settings.load(
+SECTIONS: dict[str, tuple[dict[str, Any], object]] = {
+    "retry": (
         {
-            "services": {
-                "a-b_c.D1": {
-                    "nodes": [
-                        "HTTP://Host/",
-                        {"url": "https://h/p/", "weight": 2, "zone": "z", "priority": 3, "metadata": {"rack": [1]}},
-                        Node("http://made", weight=4),
-                    ],
-                    "strategy": {"name": "random"},
-                    "timeout": 5,
-                    "attempt_timeout": 1.5,
-                    "retry": {
-                        "attempts": 1,
-                        "backoff": 0,
-                        "backoff_max": 1,
-                        "statuses": [HTTPStatus.BAD_GATEWAY, 500],
-                        "retry_after_max": 0,
-                        "budget": 0,
-                        "budget_floor": 0,
-                    },
-                    "ejection": {
-                        "consecutive": 0,
-                        "success_rate": 0,
-                        "min_calls": 1,
-                        "window": 0.5,
-                        "base": 1,
-                        "max": 1,
-                        "keep": 0,
-                        "slow": 3,
-                    },
-                    "probe": {
-                        "kind": "http",
-                        "path": "/up?deep=1",
-                        "method": "head",
-                        "expect": [204, [300, 301], (400, 499)],
-                        "interval": 1,
-                        "timeout": 0.5,
-                        "fall": 1,
-                        "rise": 1,
-                        "jitter": 0,
-                        "fast_interval": 0.1,
-                        "down_interval": 3,
-                    },
-                    "slow_start": {"window": 0, "min_weight": 1},
-                    "zone": "z",
-                    "subset": 1,
-                }
-            },
-            "inbound": {"deadline_headers": ("X-Left",), "timeout": 3, "chain_stop": False, "report_load": False},
-        }
-    )
-    found = settings.services["a-b_c.D1"]
+            "attempts": 1,
+            "backoff": 0,
+            "backoff_max": 1,
+            "statuses": [HTTPStatus.BAD_GATEWAY, 500],
+            "retry_after_max": 0,
+            "budget": 0,
+            "budget_floor": 0,
+        },
+        RetrySettings(
+            attempts=1,
+            backoff=0,
+            backoff_max=1,
+            statuses=frozenset({500, 502}),
+            retry_after_max=0,
+            budget=0,
+            budget_floor=0,
+        ),
+    ),
+    "ejection": (
+        {
+            "consecutive": 0,
+            "success_rate": 0,
+            "min_calls": 1,
+            "window": 0.5,
+            "base": 1,
+            "max": 1,
+            "keep": 0,
+            "slow": 3,
+        },
+        EjectionSettings(consecutive=0, success_rate=0, min_calls=1, window=0.5, base=1, max=1, keep=0, slow=3),
+    ),
+    "probe": (
+        {
+            "kind": "http",
+            "path": "/up?deep=1",
+            "method": "head",
+            "expect": [204, [300, 301], (400, 499)],
+            "interval": 1,
+            "timeout": 0.5,
+            "fall": 1,
+            "rise": 1,
+            "jitter": 0,
+            "fast_interval": 0.1,
+            "down_interval": 3,
+        },
+        ProbeSettings(
+            kind="http",
+            path="/up?deep=1",
+            method="HEAD",
+            expect=((204, 204), (300, 301), (400, 499)),
+            interval=1,
+            timeout=0.5,
+            fall=1,
+            rise=1,
+            jitter=0,
+            fast_interval=0.1,
+            down_interval=3,
+        ),
+    ),
+    "slow_start": ({"window": 0, "min_weight": 1}, SlowStartSettings(window=0, min_weight=1)),
+    "hedge": ({"delay": "p90", "max_extra": 0.02}, HedgeSettings(delay="p90", max_extra=0.02)),
+}
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_key_of_a_section_is_taken(section: str):
+    given, expected = SECTIONS[section]
+    assert given.keys() == keys_of(type(expected)) - {"call"}  # which goes with another kind of probe
+    assert getattr(service({section: given}), section) == expected
+
+
+def test_every_key_of_a_service_is_taken():
+    nodes = [
+        "HTTP://Host/",
+        {"url": "https://h/p/", "weight": 2, "zone": "z", "priority": 3, "metadata": {"rack": [1]}},
+        Node("http://made", weight=4),
+    ]
+    plain = {"timeout": 5, "attempt_timeout": 1.5, "zone": "z", "subset": 1, "host_header": "node"}
+    given = {"nodes": nodes, "strategy": {"name": "random"}, **plain}
+    assert given.keys() == keys_of(ServiceSettings) - SECTIONS.keys() - {"discovery"}
+    found = Settings.load({"services": {"a-b_c.D1": given}}).services["a-b_c.D1"]
     assert [node.url for node in found.nodes] == ["http://host", "https://h/p", "http://made"]
     assert found.nodes[1] == Node("https://h/p", 2.0, "z", 3, {"rack": [1]})
     assert found.strategy == StrategySettings("random")
-    assert (found.timeout, found.attempt_timeout) == (5, 1.5)
-    assert found.retry == RetrySettings(
-        attempts=1,
-        backoff=0,
-        backoff_max=1,
-        statuses=frozenset({500, 502}),
-        retry_after_max=0,
-        budget=0,
-        budget_floor=0,
-    )
-    assert found.ejection == EjectionSettings(
-        consecutive=0, success_rate=0, min_calls=1, window=0.5, base=1, max=1, keep=0, slow=3
-    )
-    assert found.probe == ProbeSettings(
-        kind="http",
-        path="/up?deep=1",
-        method="HEAD",
-        expect=((204, 204), (300, 301), (400, 499)),
-        interval=1,
-        timeout=0.5,
-        fall=1,
-        rise=1,
-        jitter=0,
-        fast_interval=0.1,
-        down_interval=3,
-    )
-    assert found.slow_start == SlowStartSettings(window=0, min_weight=1)
-    assert (found.zone, found.subset) == ("z", 1)
-    inbound = InboundSettings(deadline_headers=("x-left",), timeout=3, chain_stop=False, report_load=False)
-    assert settings.inbound == inbound
+    assert {key: getattr(found, key) for key in plain} == plain
+
+
+def test_every_key_of_inbound_requests_is_taken():
+    plain = {"timeout": 3, "chain_stop": False, "health_path": "/up", "drain_seconds": 2, "report_load": False}
+    given = {"deadline_headers": ("X-Left",), **plain}
+    assert given.keys() == keys_of(InboundSettings)
+    found = Settings.load({"services": {}, "inbound": given}).inbound
+    assert found.deadline_headers == ("x-left",)
+    assert {key: getattr(found, key) for key in plain} == plain
+
+
+def keys_of(settings: type) -> set[str]:
+    return {field.name for field in dataclasses.fields(settings)}
 
 
 @pytest.mark.parametrize("key", ["timeout", "attempt_timeout"])
