@@ -104,6 +104,7 @@ class Check:
             reason = f"it was called {time.monotonic() - since:.1f} s ago and has not returned"
             return Outcome(False, reason, Kind.TIMEOUT)
         asked = asyncio.ensure_future(self._answer(node, call))
+        asked.add_done_callback(take_error)
         await asyncio.wait({asked}, timeout=self._settings.timeout)
         if not asked.done():
             asked.cancel()
@@ -214,6 +215,12 @@ async def in_thread(function: Callable[[], T]) -> T:
     return cast(T, result)
 
 
+def take_error(done: "asyncio.Future[Any]") -> None:
+    """Whoever waited may have gone: an error that nobody takes would be logged."""
+    if not done.cancelled():
+        done.exception()
+
+
 def _settle(future: "asyncio.Future[T]", result: T) -> None:
     if not future.done():
         future.set_result(result)
@@ -246,5 +253,4 @@ class Loop(asyncio.SelectorEventLoop):
 
     def _found(self, asked: object, lookup: "asyncio.Task[Any]") -> None:
         del self._lookups[asked]
-        if not lookup.cancelled():
-            lookup.exception()  # whoever asked may have gone: an error nobody takes would be logged
+        take_error(lookup)

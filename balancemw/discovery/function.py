@@ -7,7 +7,7 @@ from typing import Any
 
 import aiohttp
 
-from balancemw.checks import NotMade, in_thread
+from balancemw.checks import NotMade, in_thread, take_error
 from balancemw.discovery.found import Answer, SourceError, read_entries
 from balancemw.settings import CallableSettings
 from balancemw.settings.words import one_line
@@ -26,6 +26,7 @@ class Function:
             raise SourceError("it has been called and has not returned")
         timeout = self._settings.timeout
         asked = asyncio.ensure_future(self._call())
+        asked.add_done_callback(take_error)
         try:
             await asyncio.wait({asked}, timeout=timeout)
         finally:

@@ -1,6 +1,8 @@
 """Single checks, each in an event loop like the monitor's."""
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from balancemw import Node
@@ -30,6 +32,18 @@ def check_all(settings: ProbeSettings, *urls: str) -> list[Outcome]:
 
 def check(url: str, kind: str = "http", *, timeout: float = 5.0, **settings: Any) -> Outcome:
     return check_all(ProbeSettings(kind=kind, timeout=timeout, **settings), url)[0]
+
+
+def be_patient(check: Check) -> None:
+    """Have it wait as long as it takes from now on: on a busy machine also what does not hang takes its time."""
+    inner: Any = check
+    inner._settings = replace(inner._settings, timeout=60.0)
+
+
+async def until(holds: Callable[[], object]) -> None:
+    """Leave the loop free until `holds()`; pytest's own time is the bound."""
+    while not holds():
+        await asyncio.sleep(0.001)
 
 
 def refusing() -> str:

@@ -1,17 +1,20 @@
 """Checks by callables of the user's, which may do all that callables can do."""
 
 import asyncio
+import gc
+import re
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from balancemw import Node
-from balancemw.checks import Check, Loop, Outcome, open_session
+from balancemw import Node, checks
+from balancemw.checks import Check, Loop, NotMade, Outcome, open_session
 from balancemw.fault import Kind
 from balancemw.settings import ProbeSettings
 from tests.adapters import callables
-from tests.adapters.checking import check
+from tests.adapters.checking import be_patient, check, until
+from tests.adapters.watching import eventually
 
 SYNC, ASYNC = "tests.adapters.callables:sync", "tests.adapters.callables:later"
 KINDS = [SYNC, ASYNC, "tests.adapters.callables:undecided", "tests.adapters.callables:instance"]
@@ -84,13 +87,14 @@ def test_a_plain_callable_that_hangs_is_not_called_again_until_it_returns(caplog
     async def run() -> None:
         async with open_session() as session:
             assert await check(Node(URL), session) == Outcome(False, "no answer within 0.05 s", Kind.TIMEOUT)
+            be_patient(check)
             for _ in range(3):
                 again = await check(Node(URL), session)
                 assert not again.passed
-                assert again.reason.startswith("it was called 0.")
-                assert again.reason.endswith(" s ago and has not returned")
+                assert re.fullmatch(r"it was called \d+\.\d s ago and has not returned", again.reason)
                 assert again.fault == Kind.TIMEOUT
             assert (await check(Node(other), session)).passed
+            await until(lambda: callables.CALLS[URL])
             assert dict(callables.CALLS) == {URL: 1, other: 1}
             go_on.set()
             while not (await check(Node(URL), session)).passed:
@@ -111,6 +115,7 @@ def test_one_that_returns_after_its_loop_is_gone_bothers_nobody():
 
     callables.ANSWERS[URL] = hang
     assert not check(URL, SYNC, timeout=0.05).passed
+    eventually(lambda: threads)
     go_on.set()
     threads[0].join()
 
@@ -158,6 +163,7 @@ def test_an_async_callable_that_does_not_end_when_cancelled_is_not_called_again(
         async with open_session() as session:
             assert (await check(Node(URL), session)).reason == "no answer within 0.05 s"
             assert "has not returned" in (await check(Node(URL), session)).reason
+            be_patient(check)
             go_on.set()
             await asyncio.sleep(0)
             callables.ANSWERS.clear()
@@ -169,6 +175,30 @@ def test_an_async_callable_that_does_not_end_when_cancelled_is_not_called_again(
         runner.run(run())
 
 
+def test_one_that_is_given_up_the_moment_it_fails_leaves_no_error_for_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """As at the end of a process, where the monitor gives up its checks and no thread can be had any more."""
+
+    async def fail(_: object) -> None:
+        giving_up.cancel()
+        raise NotMade("can't start new thread")
+
+    async def run() -> None:
+        nonlocal giving_up
+        async with open_session() as session:
+            giving_up = asyncio.ensure_future(Check(ProbeSettings(kind=SYNC))(Node(URL), session))
+            await asyncio.wait([giving_up])
+            assert giving_up.cancelled()
+
+    giving_up: asyncio.Future[Outcome]
+    monkeypatch.setattr(checks, "in_thread", fail)
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(run())
+    gc.collect()
+    assert not caplog.records
+
+
 def test_in_a_child_process_nothing_hangs_yet():
     go_on = threading.Event()
     callables.ANSWERS[URL] = lambda _: go_on.wait(10)
@@ -177,8 +207,10 @@ def test_in_a_child_process_nothing_hangs_yet():
     async def run() -> None:
         async with open_session() as session:
             await check(Node(URL), session)
+            await until(lambda: callables.CALLS[URL])
             callables.ANSWERS.clear()
             check.after_fork()
+            be_patient(check)
             assert (await check(Node(URL), session)).passed
         go_on.set()
 

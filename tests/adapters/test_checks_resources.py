@@ -17,9 +17,10 @@ from balancemw import Node
 from balancemw.checks import Check, Loop, NotMade, open_session
 from balancemw.fault import Kind
 from balancemw.settings import ProbeSettings
-from tests.adapters.checking import OK, check, check_all
+from tests.adapters.checking import OK, be_patient, check, check_all, until
 from tests.adapters.failing_server import serving, steps
 from tests.adapters.replicas import free_port
+from tests.adapters.watching import eventually
 
 # -- names
 
@@ -73,7 +74,9 @@ def test_a_lookup_that_hangs_is_not_begun_again_until_it_returns(kind: str, late
         async with open_session() as session:
             for _ in range(3):
                 assert (await check(Node(url), session)).fault == Kind.TIMEOUT
+            await until(lambda: asked)
             assert len(asked) == 1
+            be_patient(check)
             go_on.set()
             while (await check(Node(url), session)).fault == Kind.TIMEOUT:
                 pass
@@ -100,8 +103,7 @@ def test_a_lookup_that_fails_when_nobody_waits_any_more_is_forgotten(
         async with open_session() as session:
             await Check(ProbeSettings(kind="tcp", timeout=0.05))(Node("http://replica.test:80"), session)
         go_on.set()
-        while loop._lookups:
-            await asyncio.sleep(0.001)
+        await until(lambda: not loop._lookups)
 
     with asyncio.Runner(loop_factory=Loop) as runner:
         runner.run(run())
@@ -119,6 +121,7 @@ def test_a_lookup_that_hangs_keeps_no_loop_from_closing(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(socket, "getaddrinfo", lookup)
     assert not check("http://replica.test:80", timeout=0.05).passed
+    eventually(lambda: threads)
     go_on.set()
     threads[0].join()
 

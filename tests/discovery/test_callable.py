@@ -1,6 +1,7 @@
 """A callable of the user's that says which nodes there are, and what it may do wrong."""
 
 import asyncio
+import gc
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +12,7 @@ from balancemw import Node
 from balancemw.discovery.found import Source, SourceError
 from tests.adapters.watching import PATIENCE, eventually
 from tests.discovery import callables
-from tests.discovery.finding import asking, finding
+from tests.discovery.finding import asking, finding, settings_of
 from tests.discovery.test_dns import Ask, failing, found, once
 
 A, B = "http://a:1", "http://b:2"
@@ -69,6 +70,8 @@ def test_one_that_hangs_is_not_called_again_until_it_returns():
         for why in ("no answer within 0.05 s", "it has been called and has not returned"):
             with pytest.raises(SourceError, match=why):
                 await ask()
+        while not callables.CALLS:
+            await asyncio.sleep(0.001)
         assert callables.CALLS == ["sync"]
         go_on.set()
         while True:
@@ -86,11 +89,12 @@ def test_one_that_hangs_is_not_called_again_until_it_returns():
 def test_a_coroutine_that_hangs_is_cancelled():
     callables.DOES["it"] = lambda: asyncio.sleep(PATIENCE)
 
-    async def work(_source: Source, ask: Ask) -> None:
+    async def work(source: Source, ask: Ask) -> None:
         with pytest.raises(SourceError, match=r"no answer within 0.05 s"):
             await ask()
         await asyncio.sleep(0)
         callables.DOES["it"] = lambda: [A]
+        vars(source)["_settings"] = settings_of(kind=kind("later"), timeout=PATIENCE)  # the machine may be busy
         assert [node.url for node in found(await ask())] == [A]
 
     asking(work, kind=kind("later"), timeout=0.05)
@@ -119,6 +123,26 @@ def test_without_a_thread_to_be_had_it_can_be_called_later(monkeypatch: pytest.M
         assert [node.url for node in found(await ask())] == [A]
 
     asking(work, kind=kind("sync"))
+
+
+def test_one_that_is_given_up_the_moment_it_fails_leaves_no_error_for_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    from balancemw.discovery import function
+
+    async def work(_source: Source, ask: Ask) -> None:
+        async def fail(_: object) -> None:
+            giving_up.cancel()
+            raise LookupError("the registry is away")
+
+        monkeypatch.setattr(function, "in_thread", fail)
+        giving_up = asyncio.ensure_future(ask())
+        await asyncio.wait([giving_up])
+        assert giving_up.cancelled()
+
+    asking(work, kind=kind("sync"))
+    gc.collect()
+    assert not caplog.records
 
 
 def test_a_pool_follows_it():
