@@ -12,22 +12,32 @@ from tempfile import TemporaryDirectory
 
 PROGRAM = Path(__file__).with_name("replica_program.py")
 
+_given: set[int] = set()
+
 
 def free_port() -> int:
-    """A port where nobody listens, and below those that clients are given: it stays free while its server is dead."""
+    """A port where nobody listens, and below those that clients are given: it stays free while its server is dead.
+
+    None is given twice: whoever has been given one may not listen yet.
+    """
     while True:
         port = random.randrange(12000, 32000)
+        if port in _given:
+            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return port
+        _given.add(port)
+        return port
 
 
 class Replica:
     """A replica process: answers its name with status 200 on every path until it is told otherwise.
+
+    It is being started when it is made, so that several start at once; `wait` before anything else.
 
     Attributes:
         name: what it answers.
@@ -44,11 +54,13 @@ class Replica:
 
     def _start(self) -> "subprocess.Popen[str]":
         command = [sys.executable, str(PROGRAM), self.name, str(self.port), str(self._journal)]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        if process.stdout.readline() != "ready\n":
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def wait(self) -> None:
+        """Until it listens."""
+        assert self._process.stdout is not None
+        if self._process.stdout.readline() != "ready\n":
             raise RuntimeError(f"replica {self.name} did not start on port {self.port}")
-        return process
 
     def _tell(self, kind: str, value: float = 0.0) -> None:
         assert self._process.stdin is not None
@@ -94,6 +106,7 @@ class Replica:
     def restart(self) -> None:
         """Start again on the same port, after `kill`."""
         self._process = self._start()
+        self.wait()
 
     @property
     def received(self) -> int:
@@ -113,6 +126,8 @@ def running(count: int) -> Iterator[list[Replica]]:
         try:
             for index in range(count):
                 started.append(Replica(f"replica-{index}", Path(directory, f"replica-{index}")))
+            for replica in started:
+                replica.wait()
             yield started
         finally:
             for replica in started:

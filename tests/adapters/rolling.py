@@ -35,7 +35,7 @@ def _gthread(port: int) -> list[str]:
 
 
 class Server:
-    """A server process on a port of its own.
+    """A server process on a port of its own. It is being started when it is made; `answers` before anything else.
 
     Attributes:
         url: where it listens, after every restart too.
@@ -52,14 +52,21 @@ class Server:
             "DRAIN_SECONDS": str(drain_seconds),
             "JOURNAL": str(directory / "journal"),
         }
-        self.start()
+        self._launch()
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
+        self._launch()
+        self.answers()
+
+    def _launch(self) -> None:
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 self._command, cwd=ROOT, env=self._env, stdout=log, stderr=log, start_new_session=True
             )
+
+    def answers(self) -> None:
+        """Wait until it answers."""
         patience = time.monotonic() + PATIENCE
         while time.monotonic() < patience and self.process.poll() is None:
             try:
@@ -104,6 +111,8 @@ def servers(kind: str, count: int, directory: Path, *, drain_seconds: float = 1.
     try:
         for _ in range(count):
             started.append(Server(kind, directory, drain_seconds=drain_seconds))
+        for server in started:
+            server.answers()
         yield started
     finally:
         for server in started:

@@ -80,15 +80,14 @@ def _wait_for(server: "subprocess.Popen[bytes]", url: str, output: IO[bytes]) ->
 
 
 def _stop(server: "subprocess.Popen[bytes]", output: IO[bytes]) -> None:
-    os.killpg(server.pid, signal.SIGTERM)
+    patience = time.monotonic() + PATIENCE
     try:
-        with suppress(subprocess.TimeoutExpired):
-            server.wait(0.5)
-        if server.poll() is None:  # an app of ours serves on for a while; told a second time it ends at once
+        while server.poll() is None:  # an app of ours serves on for a while; told a second time it ends at once
+            if time.monotonic() > patience:
+                raise ServerFailed(f"the server did not stop:\n{_said(output)}")
             os.killpg(server.pid, signal.SIGTERM)
-        server.wait(PATIENCE)
-    except subprocess.TimeoutExpired:
-        raise ServerFailed(f"the server did not stop:\n{_said(output)}") from None
+            with suppress(subprocess.TimeoutExpired):
+                server.wait(0.1)
     finally:
         with suppress(ProcessLookupError):  # what is left of its session
             os.killpg(server.pid, signal.SIGKILL)

@@ -19,7 +19,10 @@ EJECTION = {"base": 0.5, "max": 1.0}
 
 
 class Worker:
-    """A process with a balancer of service ``s``; its methods are those of `worker_program.Worker`."""
+    """A process with a balancer of service ``s``; its methods are those of `worker_program.Worker`.
+
+    It is waited for when it is asked for the first time, so that several start at once.
+    """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         paths = os.pathsep.join([str(ROOT), str(ROOT / "adapters")])
@@ -30,7 +33,7 @@ class Worker:
             text=True,
             env={**os.environ, "PYTHONPATH": paths},
         )
-        assert self._read() == "ready"
+        self._ready = False
 
     def _read(self) -> str:
         assert self.process.stdout is not None
@@ -39,6 +42,9 @@ class Worker:
     def ask(self, name: str, *arguments: Any, **options: Any) -> Any:
         """Let it do that, and return what came of it."""
         assert self.process.stdin is not None
+        if not self._ready:
+            assert self._read() == "ready"
+            self._ready = True
         self.process.stdin.write(json.dumps([name, arguments, options]) + "\n")
         self.process.stdin.flush()
         return json.loads(self._read())
