@@ -212,7 +212,7 @@ async def test_the_session_s_own_time_ends_all_and_starts_nothing_elsewhere(repl
     for replica in hung:
         replica.hang()
     balancer = balancer_of(*(each.url for each in hung))
-    async with session_of(balancer, timeout=aiohttp.ClientTimeout(total=0.3)) as session:
+    async with session_of(balancer, timeout=aiohttp.ClientTimeout(total=0.6)) as session:
         with pytest.raises(TimeoutError) as caught:
             await session.get("http://inventory/")
     assert not isinstance(caught.value, DeadlineExceeded)

@@ -245,7 +245,7 @@ def test_an_attempt_s_time_ends_it_and_the_next_replica_is_asked(replicas: Repli
 
 
 @pytest.mark.parametrize(
-    "timeout", [0.2, (None, 0.2), (5.0, 0.2), Timeout(read=0.2), Timeout(total=0.2), Timeout(total=0.2, read=9.0)]
+    "timeout", [0.2, (None, 0.2), (5.0, 0.2), Timeout(read=0.2), Timeout(total=0.5), Timeout(total=0.5, read=9.0)]
 )
 def test_the_caller_s_timeout_counts_for_each_try_if_it_is_shorter(timeout: object, replicas: Replicas) -> None:
     (hung,) = replicas(1)
