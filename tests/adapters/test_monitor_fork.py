@@ -42,21 +42,40 @@ watched.close()
 
 
 def test_so_does_one_that_was_forked_without_pythons_knowledge():
-    """As uWSGI does: no hook runs, and the parent's thread is said to be alive in the child."""
+    """As uWSGI does: no hook runs, and the parent's thread is said to be alive in the child.
+
+    Who asked for the interpreter during the fork, the child would wait for: all others are asleep, or do not ask.
+    """
     ended = run_script(
         FORK
         + """
-import ctypes
+import ctypes, pathlib, sys
 os.fork = ctypes.PyDLL(None).fork
+usual = sys.getswitchinterval()
+def others():
+    mine = str(threading.get_native_id())
+    tasks = [task for task in pathlib.Path("/proc/self/task").glob("*") if task.name != mine]
+    told = [task.joinpath("status").read_text() for task in tasks]
+    return [line for text in told for line in text.splitlines() if line.startswith(("State", "voluntary"))]
+def asleep():
+    try:
+        before = others()
+        time.sleep(0.02)
+        return before == others() and all("sleeping" in line for line in before if line.startswith("State"))
+    except OSError:  # one of them has ended
+        return False
 def code():
+    sys.setswitchinterval(usual)
     assert names() == ["balancemw-monitor"]
     before = sum(callables.CALLS.values())
     service.pick()
     eventually(lambda: service.pick() and sum(callables.CALLS.values()) > before + 4)
 calls = sum(callables.CALLS.values())
 eventually(lambda: sum(callables.CALLS.values()) > calls)
-time.sleep(0.02)  # the monitor sleeps now: whoever waits for the interpreter at the fork, the child would wait for
+sys.setswitchinterval(1000)
+eventually(asleep)
 child(code)
+sys.setswitchinterval(usual)
 """
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
