@@ -10,6 +10,7 @@ import time
 import uuid
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -17,6 +18,7 @@ import pytest
 from benchmarks.__main__ import COSTS, SCENARIOS
 from benchmarks.arena.replica import TROUBLE
 from benchmarks.arena.stage import Scenario
+from benchmarks.arena.turns import Turn
 
 ROOT = Path(__file__).parents[1]
 FIGURE = re.compile(r"(?:1/)?-?[0-9][0-9,]*(?:\.[0-9]+)?|–")
@@ -93,8 +95,8 @@ def marked(mark: str) -> list[psutil.Process]:
 def test_runs_and_tells_sane_figures(name: str) -> None:
     rows = figures(output_of(benchmark("--quick", name)))
     assert rows.keys() >= ROWS[name]
-    costs = [cost for row in rows.values() for cost in (row[:2] if name in DIFFERENCES else row)]
-    assert all(0.0 < cost < 1e6 for cost in costs)
+    costs = {label: row[:2] if name in DIFFERENCES else row for label, row in rows.items()}
+    assert all(0.0 < cost < 1e6 for row in costs.values() for cost in row), costs
 
 
 @pytest.mark.parametrize("file", ["missing/results.jsonl", "."])
@@ -138,6 +140,29 @@ def test_a_benchmark_that_is_stopped_leaves_nothing_behind(number: signal.Signal
     psutil.wait_procs(marked(mark), timeout=10)  # who was being started dies with its parent, and not before
     assert marked(mark) == []
     assert list(tmp_path.iterdir()) == []
+
+
+class Slept:
+    """A line whose first turn is over before we wake up; each turn takes a second of processor time."""
+
+    def __init__(self) -> None:
+        self.turns = 0
+
+    def begin(self, stage: SimpleNamespace, rate: float, seconds: float, warm: float) -> None:
+        self.turns += 1
+        stage.begin = time.monotonic() - (2 * seconds if self.turns == 1 else 0.0)
+
+    def spent(self, stage: SimpleNamespace) -> dict[str, float]:
+        return {"proxy": float(self.turns)}
+
+    def end(self) -> tuple[list[tuple[int, float, float, int]], dict[str, int]]:
+        self.turns += self.turns > 1
+        return [(0, 0.0, 0.001, 200)], {}
+
+
+def test_a_turn_that_was_slept_through_is_taken_again() -> None:
+    turn = Turn(Slept(), SimpleNamespace(), 100.0, 60.0)  # type: ignore[arg-type]
+    assert (turn.spent, turn.failed) == ({"proxy": 1.0}, 0)
 
 
 class Rehearsal:
