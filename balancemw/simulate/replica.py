@@ -13,6 +13,7 @@ from balancemw.simulate.site import Replica as Kind
 from balancemw.simulate.world import World
 
 _SPARE = 8  # notes of who waits that are not worth sorting out
+_SEVERITY = ("slow", "overload", "fail", "hang", "restart", "kill")
 
 
 class Replica:
@@ -40,6 +41,7 @@ class Replica:
         "_waiting",
         "_worked",
         "_world",
+        "_worst",
         "bad",
         "burden",
         "faults",
@@ -57,6 +59,7 @@ class Replica:
         self.speed = self.pace = speed
         self.burden = 1.0
         self.faults: list[Fault] = []
+        self._worst: Fault | None = None  # of several at once it decides what becomes of requests
         self.tries = self.bad = self.longest = 0
         self._busy = 0
         self._queue: deque[Waiting] = deque()
@@ -101,7 +104,8 @@ class Replica:
         world.at(end, self._finish, flight, attempt)
 
     def _finish(self, flight: Flight, attempt: Attempt) -> None:
-        if self.faults and self.hangs:
+        worst = self._worst
+        if worst is not None and worst.kind == "hang":
             self._busy -= 1
             self._hold(flight, attempt)
             return
@@ -162,15 +166,10 @@ class Replica:
 
     # -- what can be wrong
 
-    @property
-    def hangs(self) -> bool:
-        """Whether what is wrong with it is that it accepts requests and does not answer."""
-        return self.faults[-1].kind == "hang"
-
     def _refuses(self, flight: Flight, attempt: Attempt) -> bool:
         """Whether there is nobody to take a request."""
-        fault, world = self.faults[-1], self._world
-        if fault.kind in ("kill", "restart"):
+        fault, world = self._worst, self._world
+        if fault is not None and fault.kind in ("kill", "restart"):
             world.at(world.now + fault.after, self._refuse, flight, attempt)
             self._bound(flight, attempt, fault.after)
             return True
@@ -183,7 +182,8 @@ class Replica:
 
     def _suffers(self, flight: Flight, attempt: Attempt) -> bool:
         """Whether what is wrong with it decides what becomes of a request that it has taken."""
-        fault, world = self.faults[-1], self._world
+        fault, world = self._worst, self._world
+        assert fault is not None
         if fault.kind in ("fail", "overload"):
             self._bound(flight, attempt, fault.after)
         if fault.kind == "hang":
@@ -202,14 +202,14 @@ class Replica:
     def begin(self, fault: Fault, _other: object = None) -> None:
         """Something goes wrong."""
         self.faults.append(fault)
-        self._set_pace()
+        self._weigh()
         if fault.kind in ("kill", "restart"):
             self._die()
 
     def cease(self, fault: Fault, _other: object = None) -> None:
         """It is right again."""
         self.faults.remove(fault)
-        self._set_pace()
+        self._weigh()
         held, self._held = self._held, []
         for flight, attempt in held:
             if flight.attempt is not attempt:
@@ -225,6 +225,10 @@ class Replica:
     def burdened(self, burden: float) -> None:
         """Its neighbours make everything take `burden` times as long; what has begun ends as it would have."""
         self.burden = burden
+        self._set_pace()
+
+    def _weigh(self) -> None:
+        self._worst = max(reversed(self.faults), key=lambda fault: _SEVERITY.index(fault.kind), default=None)
         self._set_pace()
 
     def _set_pace(self) -> None:

@@ -153,6 +153,14 @@ class TestFaults:
         assert outcome.longest <= longest + 0.1
         assert outcome.bad_share == 1.0
 
+    @pytest.mark.parametrize(("worst", "kind"), [("kill", "refused"), ("hang", "timeout"), ("fail", "unavailable")])
+    @pytest.mark.parametrize("lesser", [Fault("slow", 1, "30%", "60%"), Fault("overload", 1, "30%", "80%")])
+    def test_of_several_at_once_the_worst_counts(self, worst: str, kind: str, lesser: Fault):
+        run = replace(LONE, requests=400, service={**ONCE, "attempt_timeout": 0.5})
+        alone = simulate(replace(run, faults=(Fault(worst, 1, "25%", "75%"),)))
+        for faults in ((Fault(worst, 1, "25%", "75%"), lesser), (lesser, Fault(worst, 1, "25%", "75%"))):
+            assert simulate(replace(run, faults=faults)).kinds[kind] == alone.kinds[kind] > 150
+
     def test_what_is_under_way_when_it_dies_is_reset(self):
         outcome = simulate(
             replace(
