@@ -5,7 +5,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import ceil
+from math import ceil, fsum
 
 from balancemw.simulate.calls import Office
 
@@ -36,7 +36,7 @@ class Outcome:
         longest_queue: the most requests that waited at one replica.
         events: what the callers' pools noted, by name: ``ejected``, ``readmitted``, ``budget_exhausted`` and so on.
         duration: simulated seconds.
-        seconds: that the simulation took.
+        seconds: that the simulation took; the only one of these that the next run does not repeat.
         batches: (errors, p99) of each twentieth of the calls, in the order in which they began.
         tail: (time, share of the calls that took longer).
         course: one sixtieth of the time after the other, without those in which no call began.
@@ -60,7 +60,7 @@ class Outcome:
     longest_queue: int
     events: Mapping[str, int] = field(hash=False)
     duration: float
-    seconds: float
+    seconds: float = field(compare=False)
     batches: tuple[tuple[int, float], ...]
     tail: tuple[tuple[float, float], ...]
     course: tuple[Part, ...]
@@ -140,7 +140,7 @@ class Record:
             p99=quantile(took, 0.99),
             p999=quantile(took, 0.999),
             longest=took[-1],
-            mean=sum(took) / count,
+            mean=fsum(took) / count,
             imbalance=max(replica.tries / replica.speed for replica in replicas) / fair if fair else 1.0,
             longest_queue=max(replica.longest for replica in replicas),
             events=dict(events),
