@@ -53,7 +53,8 @@ class Comparison:
     @property
     def recommendation(self) -> str:
         """Which strategy or variant to choose, and why: one sentence."""
-        return recommend(self.outcomes)
+        own = _own(self.scenario)
+        return recommend(self.outcomes, DEFAULT if own is None else _name(own))
 
     def as_dict(self) -> dict[str, object]:
         """All of it as plain data that JSON can hold, but for how long the simulations took: the same every time."""
@@ -71,14 +72,25 @@ class Comparison:
         }
 
 
-def default_strategies(scenario: Scenario) -> tuple[str, ...]:
-    """Those worth a look: by key only where there are keys, in turn by weight where there are weights, and by weights
+def _own(scenario: Scenario) -> Strategy | None:
+    """The strategy that the scenario's service has."""
+    return scenario.service.get("strategy")
+
+
+def _name(strategy: Strategy) -> str:
+    return str(strategy.get("name")) if isinstance(strategy, Mapping) else strategy
+
+
+def default_strategies(scenario: Scenario) -> tuple[Strategy, ...]:
+    """Those worth a look: the service's own, if it has one; by key only where there are keys, in turn by weight where there are weights, and by weights
     that are found out where there are none and the run is long enough for that."""
     in_turn = "weighted_round_robin" if scenario.replica.weighted else "round_robin"
     by_key = ("consistent_hash",) if scenario.keys else ()
     unknown = len(set(scenario.speeds)) > 1 and not scenario.replica.weighted
     by_load = ("load_weighted",) if unknown and scenario.duration >= _LONG else ()
-    return (in_turn, "least_requests", DEFAULT, "prequal", *by_load, *by_key)
+    names = (in_turn, "least_requests", DEFAULT, "prequal", *by_load, *by_key)
+    own = _own(scenario)
+    return names if own is None else (own, *(name for name in names if name != _name(own)))
 
 
 def simulate(

@@ -43,7 +43,7 @@ class Course:
 
     Attributes:
         scenario, variant: the same.
-        strategy: its name.
+        strategy: with its options.
         world: its time.
         replicas: in the order of their numbers.
         callers: who calls.
@@ -65,7 +65,7 @@ class Course:
         }
         self.scenario = scenario
         self.variant = variant
-        self.strategy = next(iter(settings.values())).strategy.name
+        self.strategy = next(iter(settings.values())).strategy
         self.world = World()
         self.events = Counted()
         self.replicas = [Replica(self.world, i, scenario.replica, speed) for i, speed in enumerate(scenario.speeds)]
@@ -123,12 +123,13 @@ class Course:
         while self.open and self.world.plans:
             self.world.run(self.world.plans[0][0])
         connections = None if self.variant is None else self._connections()  # there may be a million pairs
-        outcome = self.record.outcome(self.strategy, self.office, self.events.counts, time.perf_counter() - began)
+        outcome = self.record.outcome(self.strategy.name, self.office, self.events.counts, time.perf_counter() - began)
         crossed = self.office.crossed / max(1, outcome.tries) if self.scenario.replica.zones else None
         of_bad = self._of_bad + (outcome.tries if self._faulty else 0)
         return replace(
             outcome,
             variant=self.variant or "",
+            options=dict(self.strategy.options),
             bad_share=sum(each.bad for each in self.replicas) / of_bad if of_bad else None,
             crossed=crossed,
             connections=connections,

@@ -43,6 +43,7 @@ class Outcome:
         variant: of the service's settings; "": none.
         crossed: share of the tries that went to another zone than their caller's; None: there are no zones.
         connections: replicas that a caller had answers from, on average; None: no variants are compared.
+        options: of the strategy.
     """
 
     strategy: str
@@ -68,11 +69,14 @@ class Outcome:
     bad_share: float | None = None
     crossed: float | None = None
     connections: float | None = None
+    options: Mapping[str, object] = field(default_factory=dict, hash=False)
 
     @property
     def name(self) -> str:
         """What it is called beside others of its scenario."""
-        return self.variant or self.strategy
+        if self.variant or not self.options:
+            return self.variant or self.strategy
+        return f"{self.strategy} ({', '.join(f'{name} = {value}' for name, value in self.options.items())})"
 
     @property
     def error_rate(self) -> float:

@@ -29,7 +29,7 @@ ENOUGH = 200
 """Calls in a batch, without which its 99th percentile says nothing."""
 
 
-def recommend(outcomes: Sequence[Outcome]) -> str:
+def recommend(outcomes: Sequence[Outcome], own: str = DEFAULT) -> str:
     """Which strategy, or which variant of the settings, to choose, and why: one sentence.
 
     Of variants that differ neither in errors nor in time that one is chosen which takes fewer connections, or fewer
@@ -37,9 +37,11 @@ def recommend(outcomes: Sequence[Outcome]) -> str:
 
     Args:
         outcomes: of the same scenario and seed, at least one. The first variant is held against the others.
+        own: the strategy in use, which is held against the others; without it the default one is, else the first.
     """
     varied = bool(outcomes[0].variant)
-    usual = next((each for each in outcomes if each.strategy == DEFAULT and not varied), outcomes[0])
+    known = {each.strategy: each for each in reversed(outcomes) if not varied}
+    usual = known.get(own) or known.get(DEFAULT) or outcomes[0]
     called = f"the default {DEFAULT}" if usual.strategy == DEFAULT and not varied else _name(usual)
     others = [each for each in outcomes if each is not usual]
     if not others:
@@ -73,7 +75,7 @@ def _advice(usual: Outcome, others: Sequence[Outcome], called: str) -> str:
 
 
 def _name(outcome: Outcome) -> str:
-    return f'"{outcome.variant}"' if outcome.variant else outcome.strategy
+    return f'"{outcome.variant}"' if outcome.variant else outcome.name
 
 
 def _link(outcome: Outcome) -> str:

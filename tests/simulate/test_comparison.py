@@ -50,8 +50,14 @@ def test_what_is_wrong_is_told_before_anything_is_simulated():
 
 
 def test_strategies_with_options():
-    (outcome,) = compare(SMALL, [{"name": "prequal", "choices": 2}]).outcomes
-    assert outcome.strategy == "prequal"
+    compared = compare(SMALL, [{"name": "prequal", "choices": 2, "max_age": 3}, "prequal"])
+    assert [(each.strategy, each.name) for each in compared.outcomes] == [
+        ("prequal", "prequal (choices = 2, max_age = 3)"),
+        ("prequal", "prequal"),
+    ]
+    assert "\nprequal (choices = 2, max_age = 3) " in shown(compared)
+    assert "keep prequal (choices = 2, max_age = 3)" in compared.recommendation
+    assert json.loads(json.dumps(compared.as_dict()))["outcomes"][0]["options"] == {"choices": 2, "max_age": 3}
 
 
 def test_by_default_those_are_compared_that_make_a_difference():
@@ -61,6 +67,16 @@ def test_by_default_those_are_compared_that_make_a_difference():
     uneven = replace(SMALL, replica=Replica(speeds=(1.0, 2.0)), rate=100.0)
     assert default_strategies(uneven)[-1] == "load_weighted"
     assert "load_weighted" not in default_strategies(replace(uneven, rate=1000.0))  # over before it knows
+
+
+def test_the_service_s_own_strategy_is_compared_and_held_against_the_others():
+    own = replace(SMALL, service={"strategy": {"name": "prequal", "choices": 3}})
+    assert default_strategies(own) == (own.service["strategy"], "round_robin", "least_requests", "peak_ewma")
+    assert default_strategies(replace(SMALL, service={"strategy": "random"}))[0] == "random"
+    compared = compare(own)
+    assert compared.outcomes[0] == simulate(own)
+    assert "keep prequal (choices = 3)" in compared.recommendation
+    assert "keep the default peak_ewma" in compare(own, ["random", "peak_ewma"]).recommendation
 
 
 HEDGED = replace(SMALL, variants={"without hedging": {}, "with hedging": {"hedge": {"delay": 0.03, "max_extra": 0.1}}})

@@ -93,6 +93,12 @@ def test_without_the_default_the_first_is_held_against_the_others():
     )
 
 
+def test_the_strategy_in_use_is_held_against_the_others():
+    others = [outcome("peak_ewma", 0.1), outcome("random", 0.1)]
+    assert recommend(others, "random") == "No difference that matters: keep random (p99 100 ms, 0 % errors)."
+    assert "keep the default peak_ewma" in recommend(others, "prequal")  # which was not asked for
+
+
 class TestVariants:
     PLAIN = staticmethod(partial(outcome, "peak_ewma", variant="without hedging"))
     OTHER = staticmethod(partial(outcome, "peak_ewma", variant="with hedging"))
