@@ -82,8 +82,8 @@ def _name(strategy: Strategy) -> str:
 
 
 def default_strategies(scenario: Scenario) -> tuple[Strategy, ...]:
-    """Those worth a look: the service's own, if it has one; by key only where there are keys, in turn by weight where there are weights, and by weights
-    that are found out where there are none and the run is long enough for that."""
+    """Those worth a look: the service's own, if it names one; by key only where there are keys, in turn by weight where
+    there are weights, and by weights that are found out where there are none and the run is long enough for that."""
     in_turn = "weighted_round_robin" if scenario.replica.weighted else "round_robin"
     by_key = ("consistent_hash",) if scenario.keys else ()
     unknown = len(set(scenario.speeds)) > 1 and not scenario.replica.weighted
@@ -111,13 +111,17 @@ def simulate(
 
 
 def compare(
-    scenario: Scenario, strategies: Sequence[Strategy] | None = None, *, seed: int = 1, at_once: int = _AT_ONCE
+    scenario: Scenario,
+    strategies: Sequence[Strategy] | Strategy | None = None,
+    *,
+    seed: int = 1,
+    at_once: int = _AT_ONCE,
 ) -> Comparison:
     """Simulate `scenario` under each of `strategies` or of its variants, with the same calls and work for all.
 
     Args:
         scenario: what is simulated.
-        strategies: None: its variants, or `default_strategies` where it has none.
+        strategies: one or several; None: its variants, or `default_strategies` where it has none.
         seed: of all chance.
         at_once: how many may be simulated at once, each in a process of its own. Very many callers of very many
             replicas are simulated one after the other in any case, for the memory they take.
@@ -140,9 +144,10 @@ def compare(
             raise
 
 
-def _choices(scenario: Scenario, strategies: Sequence[Strategy] | None) -> tuple[Choice, ...]:
+def _choices(scenario: Scenario, strategies: Sequence[Strategy] | Strategy | None) -> tuple[Choice, ...]:
     if not scenario.variants:
-        return tuple((each, None) for each in strategies or default_strategies(scenario))
+        named = (strategies,) if isinstance(strategies, str | Mapping) else strategies
+        return tuple((each, None) for each in named or default_strategies(scenario))
     if strategies:
         how = "name a strategy in the service or in a variant"
         raise SettingsError([f"variants: these are compared, and not strategies as well; {how}"], "the scenario")

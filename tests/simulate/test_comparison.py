@@ -60,6 +60,11 @@ def test_strategies_with_options():
     assert json.loads(json.dumps(compared.as_dict()))["outcomes"][0]["options"] == {"choices": 2, "max_age": 3}
 
 
+@pytest.mark.parametrize("lone", ["random", {"name": "random"}])
+def test_one_strategy_need_not_be_in_a_list(lone: str):
+    assert [each.name for each in compare(SMALL, lone).outcomes] == ["random"]
+
+
 def test_by_default_those_are_compared_that_make_a_difference():
     assert default_strategies(SMALL) == ("round_robin", "least_requests", "peak_ewma", "prequal")
     assert default_strategies(replace(SMALL, keys=3))[-1] == "consistent_hash"
