@@ -130,6 +130,7 @@ def compare(
         SettingsError: a strategy or the settings of the service are wrong, or there are strategies and variants.
         RuntimeError: a simulation failed.
     """
+    scenario.check_size()
     chosen = _choices(scenario, strategies)
     _check(scenario, chosen)
     pairs = scenario.callers * scenario.replicas

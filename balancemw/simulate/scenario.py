@@ -26,6 +26,9 @@ def _mapping(value: Any) -> Mapping[str, object]:
     return {key: dict(each) if isinstance(each, Mapping) else each for key, each in value.items()}
 
 
+_MOST_PAIRS = 10_000_000  # of callers and replicas, of about a kilobyte each
+_MOST_REQUESTS = 100_000_000
+_MOST_KEYS = 10_000_000  # of which each has a share of its own
 _WITH_ZONES = 'write replica.zones = ["a", "b"]'
 _Section = Annotated[Mapping[str, Any], PlainValidator(_mapping)]
 
@@ -125,6 +128,23 @@ class Scenario:
         """Where callers are, in turn: one zone without a name, unless there are others."""
         return self.caller_zones or self.replica.zones or ("",)
 
+    def check_size(self) -> None:
+        """See whether it can be simulated at all, before anything is made of it.
+
+        Raises:
+            SettingsError: there is too much of something.
+        """
+        report = Report(known=_KNOWN)
+        if self.callers * self.replicas > _MOST_PAIRS:
+            too_many = f"{self.callers:,} callers of {self.replicas:,} replicas are too many"
+            report.add(("replicas",), f"{too_many}: callers * replicas may be {_MOST_PAIRS:,} at most")
+        if self.requests > _MOST_REQUESTS:
+            report.add(("requests",), f"{self.requests:,} are too many: {_MOST_REQUESTS:,} at most")
+        if self.keys > _MOST_KEYS and self.key_skew:
+            report.add(("keys",), f"{self.keys:,} of unequal shares are too many: {_MOST_KEYS:,} at most")
+        if report.lines:
+            raise SettingsError(report.lines, "the scenario")
+
     def settings(
         self, strategy: "str | Mapping[str, object] | None" = None, *, variant: str | None = None, zone: str = ""
     ) -> ServiceSettings:
@@ -138,6 +158,7 @@ class Scenario:
         Raises:
             SettingsError: with every problem at once.
         """
+        self.check_size()
         report = Report(known=_KNOWN)
         for path, problem in self._problems():
             report.add(path, problem)

@@ -3,6 +3,7 @@
 import pickle
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from statistics import mean
@@ -10,7 +11,18 @@ from statistics import mean
 import pytest
 
 from balancemw.errors import SettingsError
-from balancemw.simulate import READY, Antagonists, Fault, Network, Replica, Scenario, ServiceTime, ready
+from balancemw.simulate import (
+    READY,
+    Antagonists,
+    Fault,
+    Network,
+    Replica,
+    Scenario,
+    ServiceTime,
+    compare,
+    ready,
+    simulate,
+)
 from balancemw.simulate.keys import keys
 from balancemw.simulate.times import KINDS
 
@@ -103,6 +115,30 @@ def test_what_says_nothing_beside_the_rest_is_told(scenario: Scenario, problem: 
         scenario.settings()
     (told,) = caught.value.problems
     assert told.startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "problem"),
+    [
+        (
+            Scenario(replicas=10**12),
+            "replicas: 10 callers of 1,000,000,000,000 replicas are too many: callers * replica",
+        ),
+        (
+            Scenario(callers=10**12),
+            "replicas: 1,000,000,000,000 callers of 10 replicas are too many: callers * replica",
+        ),
+        (Scenario(requests=10**9), "requests: 1,000,000,000 are too many: 100,000,000 at most"),
+        (Scenario(keys=10**9, key_skew=1.0), "keys: 1,000,000,000 of unequal shares are too many: 10,000,000 at most"),
+    ],
+)
+def test_what_no_machine_could_hold_is_refused_at_once(scenario: Scenario, problem: str):
+    for begin in (scenario.settings, partial(simulate, scenario), partial(compare, scenario)):
+        with pytest.raises(SettingsError) as caught:
+            begin()
+        (told,) = caught.value.problems
+        assert told.startswith(problem)
+    Scenario(callers=10_000, replicas=1_000, requests=10**8, keys=10**9).check_size()
 
 
 def test_how_often_keys_come():
