@@ -196,6 +196,8 @@ class Scenario:
 
     def _problems(self) -> Iterator[tuple[Path, str]]:
         """What says nothing beside the rest, and why."""
+        for key, problem in self.service_time.problems():
+            yield ("service_time", key), problem
         for index, fault in enumerate(self.faults):
             for key, problem in fault.problems(self.replicas, self.duration):
                 yield ("faults", index, key), problem

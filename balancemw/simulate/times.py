@@ -14,6 +14,8 @@ from balancemw.settings.words import shown
 
 KINDS = ("constant", "uniform", "exponential", "lognormal", "pareto", "bimodal")
 
+_MEANT_FOR = {"sigma": "lognormal", "alpha": "pareto", "share": "bimodal", "times": "bimodal"}
+
 
 def _kind(value: str) -> str:
     if value not in KINDS:
@@ -41,6 +43,14 @@ class ServiceTime:
     alpha: Annotated[float, Field(strict=True, gt=1, allow_inf_nan=False)] = 2.5
     share: Share = 0.05
     times: Positive = 10.0
+
+    def problems(self) -> list[tuple[str, str]]:
+        """Keys that say nothing for this kind, and why."""
+        return [
+            (key, f"means nothing for {self.kind!r}, but for {kind!r}")
+            for key, kind in _MEANT_FOR.items()
+            if self.kind != kind and getattr(self, key) != self.__dataclass_fields__[key].default
+        ]
 
     def sampler(self, rng: Random) -> Callable[[], float]:
         """Draws the work of one request, in seconds."""

@@ -106,6 +106,14 @@ def test_what_is_not_simulated_is_refused_and_not_ignored(key: str):
         (Scenario(service={"zone": True}), "service.zone: the replicas are in no zones; "),
         (Scenario(caller_zones=("a",)), "caller_zones: the replicas are in no zones; "),
         (Scenario(network=Network(across=0.1)), "network.across: the replicas are in no zones; "),
+        (
+            Scenario(service_time=ServiceTime(sigma=2.0)),
+            "service_time.sigma: means nothing for 'exponential', but for 'lo",
+        ),
+        (
+            Scenario(service_time=ServiceTime(kind="pareto", times=3.0)),
+            "service_time.times: means nothing for 'pareto',",
+        ),
         (Scenario(key_skew=1.0), "key_skew: calls have no keys; write keys = 1000"),
         (Scenario(idempotent=False, service={"hedge": True}), "service.hedge: calls that may not be sent twice are"),
     ],
