@@ -40,7 +40,7 @@ _TEXTS = {
     "string_type": "expected a string, got {got}",
     "string_unicode": "is not valid text: {got}",
 }
-_MISSING = {
+MISSING = {
     "kind": 'missing; write "http", "tcp" or "package.module:callable"',
     "name": 'missing; write the name to look up, like "inventory.internal"',
     "nodes": 'missing; write ["http://host:port"]',
@@ -49,6 +49,7 @@ _MISSING = {
     "path": "missing; write the path of a JSON or TOML file",
     "url": 'missing; write "http://host:port"',
 }
+"""What is said where a key is missing."""
 
 
 def _keys(cls: Any) -> tuple[str, ...]:
@@ -81,15 +82,22 @@ class Report:
     Args:
         head: what every key begins with.
         known: the keys of every section.
+        missing: what is said where a key is missing, by key.
 
     Attributes:
         lines: the problems, in the order they were found; a mapping for its keys.
     """
 
-    def __init__(self, head: str = "", known: Mapping[str, Sequence[str]] = KNOWN) -> None:
+    def __init__(
+        self,
+        head: str = "",
+        known: Mapping[str, Sequence[str]] = KNOWN,
+        missing: Mapping[str, str] = MISSING,
+    ) -> None:
         self.lines: dict[str, None] = {}
         self._head = head
         self._known = known
+        self._missing = missing
 
     def add(self, path: Path, text: str) -> None:
         """Tell of one problem at `path`."""
@@ -116,13 +124,15 @@ class Report:
             conflict = cause.other if isinstance(cause, Conflict) else ""
             if fault["type"] in skip or (conflict and "conflict" in skip):
                 continue
-            path, text = _translated(fault, root, self._known)
+            path, text = _translated(fault, root, self._known, self._missing)
             path = place(path, conflict)
             # A strategy's own error names the option it is about, which pydantic's path does not.
             self.add((*path, cause.option) if isinstance(cause, OptionError) else path, text)
 
 
-def _translated(fault: "ErrorDetails", root: str, known: Mapping[str, Sequence[str]]) -> tuple[Path, str]:
+def _translated(
+    fault: "ErrorDetails", root: str, known: Mapping[str, Sequence[str]], missing: Mapping[str, str]
+) -> tuple[Path, str]:
     path, kind = fault["loc"], fault["type"]
     if kind == "value_error":
         return path[:-1] if path[-1:] == ("[key]",) else path, str(fault.get("ctx", {})["error"])
@@ -131,7 +141,7 @@ def _translated(fault: "ErrorDetails", root: str, known: Mapping[str, Sequence[s
         return path, unknown_key(str(path[-1]), section, known)
     if kind == "missing":
         name = str(path[-1])
-        return path, _MISSING.get(f"{root}.{name}") or _MISSING.get(name, "missing")
+        return path, missing.get(f"{root}.{name}") or missing.get(name, "missing")
     if kind == "invalid_key":
         return path[:-1], f"every key must be a string, got {shown(fault['input'])}"
     if path[-1:] == ("[key]",):

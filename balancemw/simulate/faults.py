@@ -50,7 +50,8 @@ def _which(value: Any) -> Any:
     numbers = value if isinstance(value, list | tuple) else [value]
     whole = numbers and all(isinstance(each, int) and not isinstance(each, bool) and each >= 0 for each in numbers)
     if value != "all" and (not whole or value == 0):
-        raise ValueError(f'expected how many, a list of numbers from 0 like [0, 2], or "all", got {shown(value)}')
+        got = "an empty list" if value == [] else shown(value)
+        raise ValueError(f'expected how many, a list of numbers from 0 like [0, 2], or "all", got {got}')
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -122,6 +123,13 @@ class Fault:
             return [(number, begin, end) for number in numbers]
         each = (end - begin) / max(1, len(numbers))
         return [(number, begin + place * each, begin + (place + 1) * each) for place, number in enumerate(numbers)]
+
+
+def a_list_of_faults(value: Any) -> Any:
+    """Refuses what is none, and says how to write one."""
+    if not isinstance(value, list | tuple):
+        raise ValueError(f'expected a list of faults, got {shown(value)}; write [{{kind = "slow"}}]')
+    return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

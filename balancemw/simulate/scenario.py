@@ -5,16 +5,16 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import PlainValidator, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, PlainValidator, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from balancemw.errors import SettingsError, did_you_mean
 from balancemw.settings import ServiceSettings
 from balancemw.settings.fields import STRICT, Count, CountOrOff, Flag, Positive, Seconds, SecondsOrZero, Text
-from balancemw.settings.report import KNOWN, Report
+from balancemw.settings.report import KNOWN, MISSING, Report
 from balancemw.settings.source import NULLABLE, from_file, nulled
-from balancemw.settings.words import Path, a_list, shown
-from balancemw.simulate.faults import Antagonists, AntagonistsOrNone, Fault
+from balancemw.settings.words import Path, shown
+from balancemw.simulate.faults import KINDS, Antagonists, AntagonistsOrNone, Fault, a_list_of_faults
 from balancemw.simulate.service import NOT_SIMULATED, Said, check, variant_of
 from balancemw.simulate.site import Network, NetworkOrNone, Replica, Zones
 from balancemw.simulate.times import ServiceTime
@@ -76,7 +76,7 @@ class Scenario:
     caller_zones: Zones = ()
     network: NetworkOrNone = None
     antagonists: AntagonistsOrNone = None
-    faults: Annotated[tuple[Fault, ...], a_list("faults", '[{kind = "slow"}]', (list, tuple))] = ()
+    faults: Annotated[tuple[Fault, ...], BeforeValidator(a_list_of_faults)] = ()
     service: _Section = dataclasses.field(default_factory=dict, hash=False)
     variants: _Section = dataclasses.field(default_factory=dict, hash=False)
 
@@ -87,12 +87,12 @@ class Scenario:
         Raises:
             SettingsError: with every problem at once.
         """
-        raw = dict(source) if isinstance(source, Mapping) else from_file(source)
+        raw = dict(source) if isinstance(source, Mapping) else _from_file(source)
         nulled(raw, ("timeout", "rate", "antagonists", "network"))
         variants = raw.get("variants")
         for section in (raw.get("service"), *(variants.values() if isinstance(variants, Mapping) else ())):
             nulled(section, NULLABLE)
-        report = Report(known=_KNOWN)
+        report = Report(known=_KNOWN, missing=_MISSING)
         report.odd_keys((), raw)
         checked: Any = None
         try:
@@ -214,6 +214,13 @@ class Scenario:
 _SCENARIO = TypeAdapter(Scenario)
 
 
+def _from_file(path: "str | os.PathLike[str]") -> dict[str, Any]:
+    try:
+        return from_file(path)
+    except SettingsError as error:
+        raise SettingsError(error.problems, "the scenario") from None
+
+
 def _keys(cls: Any) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(cls))
 
@@ -228,6 +235,7 @@ _KNOWN = {
     "antagonists": _keys(Antagonists),
     "faults": _keys(Fault),
 }
+_MISSING = {**MISSING, "kind": f"missing; write one of {', '.join(KINDS)}"}
 
 
 def _written(raw: Mapping[Any, Any], path: Path, other: str) -> Path:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator
 from pydantic.dataclasses import dataclass
 
 from balancemw.settings.fields import STRICT, Count, CountOrOff, Flag, Positive, SecondsOrZero, Text
@@ -12,6 +12,12 @@ from balancemw.settings.words import a_list
 def _named(value: tuple[str, ...]) -> tuple[str, ...]:
     if "" in value:
         raise ValueError('a zone needs a name, like "a"')
+    return value
+
+
+def _some(value: tuple[float, ...]) -> tuple[float, ...]:
+    if not value:
+        raise ValueError("expected at least one, like [1]")
     return value
 
 
@@ -33,7 +39,7 @@ class Replica:
 
     workers: Count = 4
     queue: CountOrOff = 1000
-    speeds: Annotated[tuple[Positive, ...], Field(min_length=1), a_list("numbers", "[1, 2, 4]")] = (1.0,)
+    speeds: Annotated[tuple[Positive, ...], AfterValidator(_some), a_list("numbers", "[1, 2, 4]")] = (1.0,)
     weighted: Flag = False
     zones: Zones = ()
 

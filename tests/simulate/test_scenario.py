@@ -165,6 +165,27 @@ def test_sections_of_the_wrong_kind(source: dict[object, object]):
     assert len(problems(source)) == 1
 
 
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ({"faults": [{}]}, ["faults[0].kind: missing; write one of slow, fail, overload, hang, kill, restart"]),
+        ({"faults": "slow"}, ["faults: expected a list of faults, got 'slow'; write [{kind = \"slow\"}]"]),
+        ({"faults": {}}, ['faults: expected a list of faults, got a mapping; write [{kind = "slow"}]']),
+        ({"replica": {"speeds": []}}, ["replica.speeds: expected at least one, like [1]"]),
+        ({"replica": {"speeds": [0]}}, ["replica.speeds[0]: must be above 0, got 0"]),
+        (
+            {"faults": [{"kind": "slow", "replicas": []}]},
+            [
+                'faults[0].replicas: expected how many, a list of numbers from 0 like [0, 2], or "all", '
+                "got an empty list"
+            ],
+        ),
+    ],
+)
+def test_what_is_told_says_how_to_write_it(source: dict[object, object], told: list[str]):
+    assert problems(source) == told
+
+
 def test_from_toml(tmp_path: Path):
     file = tmp_path / "own.toml"
     file.write_text(
@@ -199,7 +220,7 @@ def test_from_toml(tmp_path: Path):
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path):
-    with pytest.raises(SettingsError, match="No such file"):
+    with pytest.raises(SettingsError, match=r"^1 problem in the scenario:\n.*No such file"):
         Scenario.load(tmp_path / "none.toml")
 
 
