@@ -29,12 +29,12 @@ def run(options: argparse.Namespace) -> int:
         if options.plot:
             check(options.plot)
         comparison = compare(_scenario(options), _strategies(options), seed=options.seed)
+        print(_json(comparison) if options.json else _text(comparison), flush=True)
         if options.plot:
             plot(comparison, options.plot)
     except (SettingsError, PlotError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(_json(comparison) if options.json else _text(comparison))
     return 0
 
 

@@ -206,7 +206,9 @@ class TestCommand:
         (tmp_path / "own.png").mkdir()
         picture = str(tmp_path / "own.png")
         assert main(["simulate", "--requests", "400", "--strategies", "random,random", "--plot", picture]) == 1
-        assert capsys.readouterr().err.startswith(f"{picture}: ")
+        told = capsys.readouterr()
+        assert told.err.startswith(f"{picture}: ")
+        assert "\nrandom " in told.out  # what was simulated is not lost for it
 
     @pytest.mark.parametrize(
         ("arguments", "told"),
