@@ -40,15 +40,21 @@ def shown(comparison: Comparison, *, color: bool = False) -> str:
 
 
 def _heads(scenario: Scenario, seed: int) -> tuple[str, str]:
-    load = f"{scenario.calls_per_second:,.0f} requests/s"
-    workers = f"{scenario.replica.workers} workers each" if scenario.replica.workers > 1 else "one worker each"
+    rate = scenario.calls_per_second
+    load = f"{rate:,.0f}" if rate >= 10.0 else f"{rate:.2g}"
+    workers = f"{scenario.replica.workers} workers" if scenario.replica.workers > 1 else "one worker"
+    each = " each" if scenario.replicas > 1 else ""
     zones = f" in zones {', '.join(dict.fromkeys(scenario.replica.zones))}" if scenario.replica.zones else ""
     about = f"{scenario.name}: {scenario.about}" if scenario.about else scenario.name
     return about, (
-        f"{scenario.callers:,} callers, {scenario.replicas:,} replicas of {workers}{zones}, "
-        f"{scenario.requests:,} requests at {load} ({scenario.duration:.3g} s), {scenario.service_time.kind} service "
-        f"time of {ms(scenario.service_time.mean)}, seed {seed}"
+        f"{_many(scenario.callers, 'caller')}, {_many(scenario.replicas, 'replica')} of {workers}{each}{zones}, "
+        f"{_many(scenario.requests, 'request')} at {load} requests/s ({ms(scenario.duration)}), "
+        f"{scenario.service_time.kind} service time of {ms(scenario.service_time.mean)}, seed {seed}"
     )
+
+
+def _many(number: int, thing: str) -> str:
+    return f"1 {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
 def _lines(outcomes: Sequence[Outcome]) -> tuple[Row, list[Row]]:

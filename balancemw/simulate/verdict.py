@@ -141,7 +141,7 @@ def _against(one: Outcome, other: Outcome) -> str:
     if _fewer_errors(one, other):
         return f"{percent(one.error_rate)} of the calls fail, against {percent(other.error_rate)}"
     less = 1.0 - one.p99 / other.p99
-    return f"99 % of the calls take less than {ms(one.p99)}, against {ms(other.p99)} ({less:.0%} less)"
+    return f"99 % of the calls take less than {ms(one.p99)}, against {ms(other.p99)} ({less * 100.0:.0f} % less)"
 
 
 def _figures(outcome: Outcome) -> str:
@@ -154,9 +154,13 @@ def _listed(names: Sequence[str]) -> str:
 
 def ms(seconds: float) -> str:
     """A time for people."""
+    if seconds >= 999.5:
+        return f"{seconds:,.0f} s"
     return f"{seconds:.3g} s" if seconds >= 0.9995 else f"{seconds * 1000.0:.3g} ms"
 
 
 def percent(share: float) -> str:
     """A share for people."""
+    if 0.0 < share < 1e-6:
+        return "< 0.0001 %"
     return "0 %" if not share else f"{share * 100.0:.2g} %" if share < 0.1 else f"{share * 100.0:.1f} %"

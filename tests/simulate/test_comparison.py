@@ -148,6 +148,22 @@ class TestTable:
         assert len({len(line) for line in text[3:7]}) == 1
         assert text[-1].startswith(("Keep", "Choose", "No difference"))
 
+    @pytest.mark.parametrize(
+        ("scenario", "head"),
+        [
+            (
+                Scenario(callers=1, replicas=1, requests=1, replica=Replica(workers=1)),
+                "1 caller, 1 replica of one worker, 1 request at 60 requests/s (16.7 ms), ",
+            ),
+            (
+                Scenario(replicas=2, requests=4_000, rate=0.5),
+                "10 callers, 2 replicas of 4 workers each, 4,000 requests at 0.5 requests/s (8,000 s), ",
+            ),
+        ],
+    )
+    def test_what_was_simulated_is_told_in_words(self, scenario: Scenario, head: str):
+        assert shown(compare(scenario, ["random"])).splitlines()[1].startswith(head)
+
     def test_rich(self):
         text = shown(compare(SMALL, ["least_requests", "peak_ewma"]))
         assert "least_requests" in text

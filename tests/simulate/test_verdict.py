@@ -44,7 +44,7 @@ def outcome(strategy: str, p99: float = 0.1, errors: float = 0.0, noise: float =
 
 def test_what_is_plainly_quicker_is_recommended():
     assert recommend([outcome("peak_ewma", 0.100), outcome("prequal", 0.060), outcome("random", 0.4)]) == (
-        "Choose prequal: 99 % of the calls take less than 60 ms, against 100 ms (40% less) with the default peak_ewma."
+        "Choose prequal: 99 % of the calls take less than 60 ms, against 100 ms (40 % less) with the default peak_ewma."
     )
 
 
@@ -74,7 +74,7 @@ def test_neither_does_one_that_shows_in_a_short_part_of_the_run():
 
 def test_the_default_is_kept_where_it_is_better():
     assert recommend([outcome("random", 0.4), outcome("peak_ewma", 0.1), outcome("least_requests", 0.101)]) == (
-        "Keep the default peak_ewma: 99 % of the calls take less than 100 ms, against 400 ms (75% less) with random, "
+        "Keep the default peak_ewma: 99 % of the calls take less than 100 ms, against 400 ms (75 % less) with random, "
         "and least_requests is not surely better."
     )
 
@@ -89,7 +89,7 @@ def test_errors_come_first():
 
 def test_without_the_default_the_first_is_held_against_the_others():
     assert recommend([outcome("random", 0.1), outcome("round_robin", 0.05)]) == (
-        "Choose round_robin: 99 % of the calls take less than 50 ms, against 100 ms (50% less) with random."
+        "Choose round_robin: 99 % of the calls take less than 50 ms, against 100 ms (50 % less) with random."
     )
 
 
@@ -105,11 +105,11 @@ class TestVariants:
 
     def test_the_first_is_what_others_are_held_against(self):
         assert recommend([self.PLAIN(0.1), self.OTHER(0.06)]) == (
-            'Choose "with hedging": 99 % of the calls take less than 60 ms, against 100 ms (40% less) for '
+            'Choose "with hedging": 99 % of the calls take less than 60 ms, against 100 ms (40 % less) for '
             '"without hedging".'
         )
         assert recommend([self.OTHER(0.06), self.PLAIN(0.1)]) == (
-            'Keep "with hedging": 99 % of the calls take less than 60 ms, against 100 ms (40% less) for '
+            'Keep "with hedging": 99 % of the calls take less than 60 ms, against 100 ms (40 % less) for '
             '"without hedging".'
         )
         assert recommend([self.PLAIN(0.1), self.OTHER(0.1)]) == (
@@ -164,12 +164,15 @@ def test_quantiles():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.0004, "0.4 ms"), (0.0415, "41.5 ms"), (0.9996, "1 s"), (1.5, "1.5 s"), (12.34, "12.3 s")]
+    ("seconds", "text"),
+    [(0.0004, "0.4 ms"), (0.0415, "41.5 ms"), (0.9996, "1 s"), (1.5, "1.5 s"), (12.34, "12.3 s"), (5e3, "5,000 s")],
 )
 def test_times_for_people(seconds: float, text: str):
     assert ms(seconds) == text
 
 
-@pytest.mark.parametrize(("share", "text"), [(0.0, "0 %"), (0.00123, "0.12 %"), (0.05, "5 %"), (0.254, "25.4 %")])
+@pytest.mark.parametrize(
+    ("share", "text"), [(0.0, "0 %"), (0.00123, "0.12 %"), (0.05, "5 %"), (0.254, "25.4 %"), (1e-8, "< 0.0001 %")]
+)
 def test_shares_for_people(share: float, text: str):
     assert percent(share) == text
