@@ -137,7 +137,10 @@ def _describe_simulate(simulate: argparse.ArgumentParser) -> None:
         "them are simulated on virtual time, while every choice, retry, hedge, ejection and trial is the engine's own. "
         "Prints a table and one sentence that recommends one."
     )
-    simulate.epilog = "Exit status: 0 when it was simulated, 1 when the scenario is wrong or the plot cannot be made."
+    simulate.epilog = (
+        "Exit status: 0 when it was simulated, 1 when the scenario is wrong, a simulation fails or the plot cannot be "
+        "made."
+    )
     simulate.add_argument("scenario", nargs="?", default="steady", metavar="SCENARIO",
                         help="the name of a ready one, or a TOML file with one's own (default: steady)")  # fmt: skip
     simulate.add_argument("--list", action="store_true", help="the ready scenarios")

@@ -7,7 +7,7 @@ import os
 import sys
 
 from balancemw.errors import SettingsError
-from balancemw.simulate.comparison import Comparison, compare
+from balancemw.simulate.comparison import Comparison, SimulationFailed, compare
 from balancemw.simulate.plot import PlotError, check, plot
 from balancemw.simulate.ready import READY, ready
 from balancemw.simulate.scenario import Scenario
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
         print(_json(comparison) if options.json else _text(comparison), flush=True)
         if options.plot:
             plot(comparison, options.plot)
-    except (SettingsError, PlotError) as error:
+    except (SettingsError, SimulationFailed, PlotError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

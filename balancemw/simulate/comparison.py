@@ -36,6 +36,10 @@ _AT_ONCE = 2
 _MOST_PAIRS = 1_000_000  # of callers and replicas, at up to a kilobyte each, that are simulated at once: within 1 GiB
 
 
+class SimulationFailed(RuntimeError):
+    """A simulation ended with an error, of which its process has told, or was killed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """What came of a scenario under several strategies, or variants of the service's settings.
@@ -128,7 +132,7 @@ def compare(
 
     Raises:
         SettingsError: a strategy or the settings of the service are wrong, or there are strategies and variants.
-        RuntimeError: a simulation failed.
+        SimulationFailed: a strategy raised, or there was no memory.
     """
     scenario.check_size()
     chosen = _choices(scenario, strategies)
@@ -193,7 +197,7 @@ class _Apart:
             told, _ = process.communicate(order)
         if process.returncode != 0:
             self._over.set()  # those that run may end: theirs are not the words that are wanted
-            raise RuntimeError(f"the simulation of {strategy or variant!r} ended with status {process.returncode}")
+            raise SimulationFailed(f"the simulation of {strategy or variant!r} ended with status {process.returncode}")
         outcome: Outcome = pickle.loads(told)
         return outcome
 

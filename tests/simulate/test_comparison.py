@@ -44,6 +44,13 @@ def test_a_simulation_that_fails_is_told(capfd: pytest.CaptureFixture[str]):
     assert "out of luck" in capfd.readouterr().err
 
 
+def test_the_command_adds_only_whose_it_was(capfd: pytest.CaptureFixture[str]):
+    assert main(["simulate", "--requests", "400", "--strategies", "tests.simulate.naive:Unlucky"]) == 1
+    told = capfd.readouterr().err
+    assert told.endswith("the simulation of 'tests.simulate.naive:Unlucky' ended with status 1\n")
+    assert told.count("Traceback") == 1  # the strategy's own
+
+
 def test_what_is_wrong_is_told_before_anything_is_simulated():
     with pytest.raises(SettingsError, match="did you mean 'random'"):
         compare(replace(SMALL, requests=10**8), ["peak_ewma", "randm"])
