@@ -94,4 +94,7 @@ def _run(name: str, effort: Effort) -> Sequence[Report]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)  # all is put away: there is nothing to tell

@@ -115,6 +115,7 @@ def test_a_scenario_is_played_to_everyone_and_leaves_nothing_but_its_results(nam
     said = output_of(benchmark(*arguments, **{MARK: mark, "TMPDIR": str(stage)}))
     assert figures(said).keys() >= {"balancemw", "tenacity"}
     assert "balancemw: " in said  # who won
+    assert "Quick: a second of the scenario took 0.1 s" in " ".join(said.split())
     (record,) = map(json.loads, results.read_text().splitlines())
     assert record["benchmark"] == name
     assert record["versions"].keys() >= {"balancemw", "aiohttp", "tenacity"}
@@ -135,8 +136,8 @@ def test_a_benchmark_that_is_stopped_leaves_nothing_behind(number: signal.Signal
         assert stopped.poll() is None
         time.sleep(0.05)
     stopped.send_signal(number)
-    stopped.communicate(timeout=60)
-    assert stopped.returncode != 0
+    assert stopped.communicate(timeout=60) == ("", "")
+    assert stopped.returncode == 128 + number
     psutil.wait_procs(marked(mark), timeout=10)  # who was being started dies with its parent, and not before
     assert marked(mark) == []
     assert list(tmp_path.iterdir()) == []

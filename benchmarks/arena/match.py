@@ -63,7 +63,7 @@ def play(scenario: Scenario, effort: Effort) -> Report:
         scenario.title,
         COLUMNS,
         [_row(name, each) for name, each in found.items()],
-        (*verdict, _load(scenario), *_disturbed(others), *READ, *scenario.notes, *notes),
+        (*verdict, _load(scenario, effort.pace), *_disturbed(others), *READ, *scenario.notes, *notes),
         {"contenders": data, "verdict": verdict},
     )
 
@@ -74,11 +74,12 @@ def _data(came: Run, figures: Figures, versions: str) -> Mapping[str, object]:
     return {"versions": versions, **figures.data(), "errors": dict(came.errors), "others": others, **plot}
 
 
-def _load(scenario: Scenario) -> str:
+def _load(scenario: Scenario, pace: float) -> str:
     slots = " / ".join(map(str, scenario.slots))
+    quick = "" if pace == 1.0 else f" Quick: a second of the scenario took {pace:g} s, which shows that it runs."
     return (
-        f"{scenario.rate:g} requests a second for {scenario.seconds:g} s, every tenth a POST; three replicas that "
-        f"serve {slots} at a time, each request in {MEDIAN * 1000:g} ms at the median."
+        f"{scenario.rate:g} requests a second for {scenario.seconds * pace:g} s, every tenth a POST; three replicas "
+        f"that serve {slots} at a time, each request in {MEDIAN * 1000:g} ms at the median.{quick}"
     )
 
 
