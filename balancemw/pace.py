@@ -23,14 +23,22 @@ class Pace:
         failing: share of them that failed.
         mean: seconds that one took, or has waited so far; 0.0: nothing is known.
         variance: of that.
-        heard_at: when an answer was last seen to have come, or no call to wait for one.
+        took: seconds that one took that is answered; 0.0: none is.
+        waiting: calls that wait for an answer.
+        answered_at: when the last answer came; 0.0: there was none.
+        heard_at: the same, or when no call was last seen to wait for one.
     """
 
     def __init__(self) -> None:
         self._seen: dict[Peer, tuple[int, float, float, int]] = {}
+        self.forget()
+        self.calls = self.failing = self.mean = self.variance = self.took = 0.0
+        self.waiting = 0
+        self.answered_at = self.heard_at = 0.0
+
+    def forget(self) -> None:
+        """What was seen so far counts no more."""
         self._answers = self._spent = self._squares = self._failed = 0.0
-        self.calls = self.failing = self.mean = self.variance = 0.0
-        self.heard_at = 0.0
 
     def read(self, peers: Iterable[Peer], now: float, elapsed: float) -> int:
         """Enter what has happened in the last `elapsed` seconds; returns how many answers came."""
@@ -43,14 +51,15 @@ class Pace:
         self._squares = self._squares * left + sum(after[2] - before[2] for after, before in new)
         self._failed = self._failed * left + sum(after[3] - before[3] for after, before in new)
         self._seen = seen
-        self._sum_up(now, answers)
+        self._sum_up(now)
         return answers
 
-    def _sum_up(self, now: float, answers: int) -> None:
-        waiting = sum(peer.waiting for peer in self._seen)
+    def _sum_up(self, now: float) -> None:
+        self.waiting = waiting = sum(peer.waiting for peer in self._seen)
         waited = sum(peer.waiting * peer.age(now) for peer in self._seen)
-        if answers or not waiting:
-            self.heard_at = now
+        self.answered_at = max((peer.heard_at for peer in self._seen), default=0.0)
+        self.heard_at = max(self.heard_at, self.answered_at) if waiting else now
+        self.took = self._spent / self._answers if self._answers else 0.0
         measured = self._answers + waiting
         self.calls = measured + self._failed
         self.failing = self._failed / self.calls if self.calls else 0.0

@@ -192,13 +192,17 @@ class Tier:
         return self._picker
 
     def goes_abroad(self, tried: Collection[Peer]) -> bool | None:
-        """Where a call goes after `tried`: to other zones after two tries in ours, and after one in another where most
-        calls go, so that it does not fail by a look at the others; None: by the share that leaves."""
+        """Where a call goes after `tried`; None: by the share that leaves.
+
+        To other zones after two tries in ours, or after one where ours may not answer at all; and after one in another
+        where most calls go, so that it does not fail by a look at the others.
+        """
         if self._prefer is None or len(self.groups) == 1 or not tried:
             return None
+        spill = self._prefer.spill
         if all(peer in self._prefer.near for peer in tried):
-            return True if len(tried) > 1 else None
-        return self._prefer.spill.share >= 0.5
+            return True if len(tried) > 1 or spill.doubted else None
+        return spill.share >= 0.5
 
     def choose(
         self, now: float, key: str | None, passed: Collection[object], *, abroad: bool | None = None

@@ -12,7 +12,7 @@ from balancemw import NoNodeAvailable
 from balancemw.spill import MOST, OVERPROVISIONED
 from tests.engine.chance import fits
 from tests.engine.crowd import Crowd, is_dead, is_well
-from tests.engine.stage import Stage, refused, reset
+from tests.engine.stage import FAULTS, Stage, refused, reset
 from tests.engine.town import SERVICE, Town, zoned
 
 STRATEGIES = ["random", "round_robin", "weighted_random", "weighted_round_robin", "least_requests", "peak_ewma"]
@@ -267,11 +267,81 @@ def test_where_all_zones_are_slow_nothing_leaves():
     assert town.away(10) < 0.1
 
 
-def test_a_zone_that_does_not_answer_is_left_within_two_seconds():
-    town = Town({"a": 2, "b": 4}).run(10, 200)
-    town.factor = {"a0": inf, "a1": inf}
+# -- not answering at all
+
+
+def hanging(*zones: str) -> dict[str, float]:
+    return {f"{zone}{i}": inf for zone in zones for i in range(4)}
+
+
+@pytest.mark.parametrize("seed", range(1, 7))
+@pytest.mark.parametrize("rate", [50, 200])
+def test_a_zone_that_does_not_answer_is_left_as_soon_as_that_is_sure(rate: float, seed: int):
+    """Its calls take 0.02 s, and 0.15 s now and then; their timeout is far away."""
+    town = Town({"a": 2, "b": 4}, seed=seed).run(10, rate)
+    town.factor = hanging("a")
+    town.run(5, rate)
+    assert town.away(10.75) == 1.0
+    (told,) = town.told("zone_spill")
+    assert told.reason.startswith("100% of the calls leave zone 'a': none of its calls was answered for 0.")
+
+
+def test_a_zone_that_hangs_for_a_moment_has_its_calls_back_soon(monkeypatch: pytest.MonkeyPatch):
+    town = Town({"a": 2, "b": 4}, workers=10**6).run(10, 200)
+    thaws, takes = town.clock() + 0.5, town.seconds
+    monkeypatch.setattr(town, "seconds", lambda host: takes(host) + max(0.0, thaws - town.clock()) * (host[0] == "a"))
     town.run(5, 200)
-    assert town.away(12, 15) > 0.85
+    assert town.away(10.35, 10.5) == 1.0
+    assert 0 < town.away(10.75, 11) < 1
+    assert town.away(12) < 0.03
+
+
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_where_no_zone_answers_all_stay(seed: int):
+    town = Town({"a": 2, "b": 4}, seed=seed).run(10, 200)
+    town.factor = hanging("a", "b")
+    town.run(5, 200)
+    assert town.away(10) < 0.03
+
+
+def test_a_caller_that_stood_still_itself_blames_nobody():
+    """When it goes on all its open calls are old, and their answers are there."""
+    town = Town({"a": 2, "b": 4}, workers=10**6).run(10, 200)
+    for _ in range(20):
+        town.clock.advance(1.0)
+        town.run(0.5, 200)
+    assert town.away(10) < 0.01
+
+
+@pytest.mark.parametrize("strategy", ["peak_ewma", "round_robin"])
+@pytest.mark.parametrize("rate", [2, 20, 200])
+def test_a_zone_is_not_silent_for_calls_that_may_take_very_long(
+    strategy: str, rate: float, monkeypatch: pytest.MonkeyPatch
+):
+    """One call in ten takes a hundred times as long: more of these are open than of the others."""
+    town = Town({"a": 2, "b": 4}, workers=10**6, strategy=strategy, ejection={"slow": 0})
+    monkeypatch.setattr(town, "seconds", lambda _host: 1.0 if town.rng.random() < 0.1 else 0.01)
+    town.run(400 / rate + 60, rate)
+    assert not any("answered" in told.reason for told in town.told("zone_spill"))
+
+
+def test_an_overloaded_zone_is_busy_and_not_silent():
+    town = Town({"a": 2, "b": 6}, callers=30).run(10, 200).run(20, 600)
+    assert town.told("zone_spill")
+    assert not any("answered" in told.reason for told in town.told("zone_spill"))
+
+
+def test_a_retry_leaves_a_zone_at_once_that_seems_not_to_answer():
+    there = stage(zoned(a=4, b=2), strategy="random", attempt_timeout=0.2)
+    there.takes = 0.01
+    there.calls(30)
+    waiting = [there.open() for _ in range(8)]
+    assert {call.node.zone for call in waiting} == {"a"}
+    there.clock.advance(0.15)
+    there.does = {f"a{i}": FAULTS["timeout"] for i in range(4)}
+    sent = len(there.sent)
+    there.call(idempotent=True)
+    assert [host[0] for host in there.sent[sent:]] in (["a", "b"], ["b"])
 
 
 def test_a_zone_whose_calls_fail_is_left():

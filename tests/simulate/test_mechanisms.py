@@ -96,6 +96,14 @@ class TestZones:
         assert first.crossed is not None
         assert first.crossed < 0.3
 
+    @pytest.mark.parametrize("seed", SEEDS)
+    def test_a_zone_that_hangs_holds_up_fewer_calls_than_without_zones(self, seed: int):
+        """Only its own callers meet it, and they leave long before the first of their calls times out."""
+        alike, first = outcomes("zone-overload", seed, requests=24_000, faults=(Fault("hang", (0, 3, 6), 20.0, 35.0),))
+        assert first.errors == alike.errors == 0
+        assert first.tries - first.calls < 0.75 * (alike.tries - alike.calls)
+        assert first.p99 < 1.15 * alike.p99
+
 
 class TestBoundedLoad:
     """Mirrokni, Thorup, Zadimoghaddam, "Consistent hashing with bounded loads" (2017)."""
