@@ -29,6 +29,8 @@ class Past:
         fresh_from: calls begun before this time say nothing any more: the node has been judged and readmitted since.
         stalled: whether it was ejected for not answering, so that any answer clears it.
         back_by: a node that has said it is going is expected back by then, and tried often.
+        tried_at: one of its pool is back, which was out as a whole: then this one is tried, and before it is too soon.
+        shared: how often it failed again while no node was good, which is no relapse of its own.
         returned_at: when it came back or was added late, while it ramps up; None: at full weight.
         trial_at: when its single trial call was sent, or None.
         rests: how often in a row it was overloaded without saying for how long.
@@ -39,6 +41,8 @@ class Past:
     fresh_from: float = _NEVER
     stalled: bool = False
     back_by: float = _NEVER
+    tried_at: float = _NEVER
+    shared: int = 0
     returned_at: float | None = None
     trial_at: float | None = None
     rests: int = 0
@@ -113,7 +117,8 @@ class Peer(Load):
 
     def begin_anew(self, now: float) -> None:
         """The node is back: what it did before says nothing any more."""
-        self.past = replace(self.past, trial_at=None, stalled=False, back_by=_NEVER, fresh_from=now)
+        past = replace(self.past, trial_at=None, stalled=False, back_by=_NEVER, tried_at=_NEVER)
+        self.past = replace(past, shared=0, fresh_from=now)
         self.routes = None
         self.record.restart(now)
         self.forget()

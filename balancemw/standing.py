@@ -113,7 +113,8 @@ class Standing:
         peer.penalize(now - started, now, answered=fault.answered, usual=usual)
         tier = self._roster.tier_of(peer)
         if tier and tier.may_eject:
-            mark = self._traffic.convict(peer, fault, started, now, self._roster.others(peer))
+            others, all_out = self._roster.others(peer), not tier.healthy
+            mark = self._traffic.convict(peer, fault, started, now, others, all_out=all_out)
             if mark is not None:
                 self.put(peer, mark, now, "ejected", fault.kind)
             elif fault.counts:

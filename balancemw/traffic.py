@@ -33,11 +33,16 @@ class Traffic:
         self._longest_rest = longest_rest
         self._rng = rng
 
-    def convict(self, peer: Peer, fault: Fault, started: float, now: float, others: Iterable[Record]) -> Mark | None:
-        """The mark that a fault of the node's own leads to, if any; `others`: records to compare with."""
+    def convict(
+        self, peer: Peer, fault: Fault, started: float, now: float, others: Iterable[Record], *, all_out: bool
+    ) -> Mark | None:
+        """The mark that a fault of the node's own leads to, if any.
+
+        `others`: records to compare with; `all_out`: whether no node is good.
+        """
         mark = peer.marks.get("traffic")
         if mark is not None and mark.kind == "ejected":
-            return self._relapse(peer, mark, fault, started, now)
+            return self._relapse(peer, mark, fault, started, now, all_out=all_out)
         if fault.ejects_at_once:
             return self._eject(peer, "it cannot be reached", fault, now)
         reason = offence(peer.record, others, now, self.rules)
@@ -56,7 +61,9 @@ class Traffic:
         peer.past = replace(peer.past, stalled=True)
         return mark
 
-    def _relapse(self, peer: Peer, mark: Mark, fault: Fault, started: float, now: float) -> Mark | None:
+    def _relapse(
+        self, peer: Peer, mark: Mark, fault: Fault, started: float, now: float, *, all_out: bool
+    ) -> Mark | None:
         if started < mark.since:
             return None  # a call that was under way when the node was put out
         peer.past = replace(peer.past, wins=0)
@@ -65,18 +72,24 @@ class Traffic:
             return None
         if now < peer.past.back_by:
             return self.gone(peer, f"not back yet ({fault.reason})", now, now + _RETURN)
-        return self._eject(peer, "its trial call failed", fault, now)
+        if now < peer.past.tried_at:
+            return self.gone(peer, f"not back yet ({fault.reason})", now, peer.past.tried_at)
+        return self._eject(peer, "its trial call failed", fault, now, all_out=all_out)
 
     def sooner(self, peer: Peer, back: str, now: float) -> Mark | None:
         """The mark of an ejected node that is tried before its time, as `back`, which was out like all others, is well.
 
-        What all suffer is no node's fault: a trial that fails puts it out for as long as it was, and for no longer.
+        What all suffer is no node's fault: a trial that fails puts it out for as long as it was before all were, and
+        for no longer.
         """
         mark = peer.marks.get("traffic")
-        until = now + self._rng.uniform(_RETURN / 2.0, _RETURN)
-        if mark is None or mark.kind != "ejected" or mark.until is None or mark.until <= until:
+        if mark is None or mark.kind != "ejected" or mark.until is None:
             return None
+        until = now + self._rng.uniform(_RETURN / 2.0, _RETURN)
+        peer.past = replace(peer.past, tried_at=until, shared=0)
         peer.record.level = max(0, peer.record.level - 1)
+        if mark.until <= until:
+            return None
         return replace(mark, reason=f"{mark.reason}; tried sooner, as {back} is back", until=until)
 
     @staticmethod
@@ -85,9 +98,11 @@ class Traffic:
         peer.past = replace(peer.past, trial_at=None, wins=0)
         return Mark("traffic", "ejected", reason, now, until)
 
-    def _eject(self, peer: Peer, reason: str, fault: Fault, now: float) -> Mark:
-        span = time_out(peer.record.level, self.rules, self._rng)
-        self.adopt(peer, peer.record.level + 1, now)
+    def _eject(self, peer: Peer, reason: str, fault: Fault, now: float, *, all_out: bool = False) -> Mark:
+        """Put the peer out, for longer with each relapse; `all_out`: this is none, as no node is good."""
+        span = time_out(peer.record.level + peer.past.shared, self.rules, self._rng)
+        self.adopt(peer, peer.record.level + (not all_out), now)
+        peer.past = replace(peer.past, shared=peer.past.shared + all_out)
         return Mark("traffic", "ejected", f"{reason} ({fault.reason}); out for {span:.1f} s", now, now + span)
 
     @staticmethod

@@ -103,14 +103,36 @@ def test_when_one_of_a_pool_that_was_down_is_back_the_others_are_tried_within_a_
     assert max(crowd.share(f"n{i}", 2 + out + 1.2, out + 4) for i in range(4)) < 0.5
 
 
-def test_a_replica_that_is_not_back_with_the_others_waits_no_longer_for_having_been_tried():
+@pytest.mark.parametrize("out", [2, 60])
+def test_a_replica_that_is_not_back_with_the_others_waits_no_longer_for_having_been_tried(out: float):
+    """Nor for the time for which all were out: it goes on as if it had been put out just now."""
     crowd = make(3, rate=50, ejection={"base": 5, "max": 300})
-    crowd.script = [(2, f"n{i}", is_dead) for i in range(3)] + [(4, "n0", is_well), (4, "n1", is_well)]
-    crowd.run(17)
-    tried = asked(crowd, "n2", 4.1)
-    assert tried[0] < 5.2  # sooner
+    back = 2 + out
+    crowd.script = [(2, f"n{i}", is_dead) for i in range(3)] + [(back, "n0", is_well), (back, "n1", is_well)]
+    crowd.run(back + 13)
+    tried = asked(crowd, "n2", back + 0.1)
+    assert tried[0] < back + 1.2  # sooner
     assert 2.5 <= tried[1] - tried[0] <= 5.2  # for as long as it was out at first
-    assert crowd.failed(since=4) == 0
+    assert crowd.failed(since=back) == 0
+
+
+@pytest.mark.parametrize("gap", [0.03, 0.1, 0.15])
+def test_a_trial_that_comes_while_the_others_are_just_coming_back_is_held_against_nobody(gap: float):
+    """The first times out end 2.5 to 5 s after all have died."""
+    for seed in range(1, 13):
+        crowd = Crowd(Stage(4, strategy="peak_ewma", seed=seed), rate=50, idempotent=True)
+        crowd.script = [(2, f"n{i}", is_dead) for i in range(4)] + [(5.5 + i * gap, f"n{i}", is_well) for i in range(4)]
+        crowd.run(7.2)
+        well = [min(asked(crowd, f"n{i}", 5.5 + i * gap)) for i in range(4)]
+        assert max(well) < 6.8, (seed, well)
+
+
+def test_in_an_outage_of_all_replicas_are_put_out_for_ever_longer():
+    """That is no relapse, but nobody wants to read of it every few seconds."""
+    crowd = make(3, rate=20)
+    crowd.script = [(0, f"n{i}", is_dead) for i in range(3)]
+    crowd.run(120)
+    assert 3 * 3 <= len(crowd.stage.happened("ejected")) <= 3 * 7
 
 
 def test_a_replica_that_never_works_is_asked_ever_more_seldom():
