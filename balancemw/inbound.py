@@ -4,7 +4,6 @@ import json
 import logging
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from http import HTTPStatus
 from math import ceil, inf
 from time import monotonic
@@ -14,6 +13,7 @@ from balancemw.context import Request
 from balancemw.errors import DeadlineExceeded, NoNodeAvailable
 from balancemw.events import LOG
 from balancemw.orca import FORMAT
+from balancemw.reply import Reply
 
 ATTEMPT_COUNT = "x-envoy-attempt-count"
 
@@ -25,21 +25,6 @@ _DIGITS = 12  # of a number at most: more are not well formed
 _GRPC = "grpc-timeout"
 _GRPC_TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])", re.ASCII)
 _GRPC_UNITS = {"H": 3600e3, "M": 60e3, "S": 1e3, "m": 1.0, "u": 1e-3, "n": 1e-6}  # milliseconds
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """An answer of type ``application/problem+json`` (RFC 9457).
-
-    Attributes:
-        status: the HTTP status.
-        headers: names in lower case, and values.
-        body: UTF-8 JSON.
-    """
-
-    status: HTTPStatus
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
 
 
 class Door:
@@ -130,7 +115,7 @@ def conclude(request: Request) -> None:
     request.until = inf
 
 
-def problem_of(error: BaseException) -> Problem | None:
+def problem_of(error: BaseException) -> Reply | None:
     """The answer to an error of ours that the app let through; None for every other error.
 
     It names no service and no node: what is inside is told to the log, not to the client.
@@ -150,13 +135,13 @@ def tell(level: int, status: HTTPStatus, error: BaseException, words: str = "") 
     LOG.log(level, "answered %d: %s", status, "; ".join([words or str(error), *getattr(error, "__notes__", ())]))
 
 
-def problem(status: HTTPStatus, detail: str, retry_after: str | None = None) -> Problem:
-    """The answer with this status; `detail` is a sentence, and goes to whoever asked."""
+def problem(status: HTTPStatus, detail: str, retry_after: str | None = None) -> Reply:
+    """An answer of type `PROBLEM` with this status; `detail` is a sentence, and goes to whoever asked."""
     body = json.dumps(problem_document(status, detail)).encode()
     headers = [("content-type", PROBLEM), ("content-length", str(len(body)))]
     if retry_after is not None:
         headers.append(("retry-after", retry_after))
-    return Problem(status, tuple(headers), body)
+    return Reply(status, tuple(headers), body)
 
 
 def problem_document(status: HTTPStatus, detail: str) -> dict[str, object]:

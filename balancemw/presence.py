@@ -7,7 +7,6 @@ calls stay away, those in flight finish, and nothing is lost when it stops liste
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from http import HTTPStatus
 from math import inf, isfinite
 from weakref import WeakValueDictionary
@@ -15,27 +14,13 @@ from weakref import WeakValueDictionary
 from balancemw.events import LOG
 from balancemw.meter import Meter
 from balancemw.orca import REPORT, WRITERS
+from balancemw.reply import Reply
 
 STATE = "x-balancemw-state"
 """The header of answers of an app that is going: ``draining``, and ``draining; left=4.2`` if it knows how long it goes
 on serving, in seconds."""
 
 _UP, _DRAINING = "up", "draining"
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """A health document, as an answer to whoever asks.
-
-    Attributes:
-        status: 200 while the app is up, 503 while it goes: every health check understands that.
-        headers: names in lower case, and values.
-        body: UTF-8 JSON.
-    """
-
-    status: HTTPStatus
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
 
 
 class Presence(Meter):
@@ -101,12 +86,15 @@ class Presence(Meter):
             return 0.0
         return said
 
-    def report(self, method: str, path: str) -> Report | None:
-        """The health document, if that is what is asked for. It names no service and no node."""
+    def report(self, method: str, path: str) -> Reply | None:
+        """The health document, if that is what is asked for, with a status that every health check understands.
+
+        It names no service and no node.
+        """
         if path != self.path:
             return None
         if method not in ("GET", "HEAD"):
-            return Report(HTTPStatus.METHOD_NOT_ALLOWED, (("allow", "GET, HEAD"), ("content-length", "0")), b"")
+            return Reply(HTTPStatus.METHOD_NOT_ALLOWED, (("allow", "GET, HEAD"), ("content-length", "0")), b"")
         told = {
             "state": _DRAINING if self.draining else _UP,
             "since": round(self._since, 3),
@@ -120,7 +108,7 @@ class Presence(Meter):
             ("cache-control", "no-store"),
         )
         status = HTTPStatus.SERVICE_UNAVAILABLE if self.draining else HTTPStatus.OK
-        return Report(status, headers, body if method == "GET" else b"")
+        return Reply(status, headers, body if method == "GET" else b"")
 
     # -- going and coming
 

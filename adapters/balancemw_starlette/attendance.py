@@ -3,7 +3,8 @@
 from balancemw import Balancer
 from balancemw.farewell import watch_sigterm
 from balancemw.orca import REPORT
-from balancemw.presence import Presence, Report
+from balancemw.presence import Presence
+from balancemw.reply import Reply
 from balancemw_starlette.asgi import ASGIApp, Message, Receive, Scope, Send
 
 Headers = list[tuple[bytes, bytes]]
@@ -20,7 +21,7 @@ async def attend(balancer: Balancer, app: ASGIApp, scope: Scope, receive: Receiv
         await give_report(report, balancer.presence, scope, send)
 
 
-def report_for(balancer: Balancer, scope: Scope) -> Report | None:
+def report_for(balancer: Balancer, scope: Scope) -> Reply | None:
     """The health document, if that is what is asked for."""
     presence = balancer.presence
     if not presence.watched:
@@ -35,7 +36,7 @@ def signed(message: Message, presence: Presence, scope: Scope, asked: str | None
     return {**message, "headers": _with_load(headers, presence, asked)}
 
 
-async def give_report(report: Report, presence: Presence, scope: Scope, send: Send) -> None:
+async def give_report(report: Reply, presence: Presence, scope: Scope, send: Send) -> None:
     """Answer with the health document."""
     headers = _headers(presence, _closable(scope))
     headers = [*((name.encode(), value.encode()) for name, value in report.headers), *headers]

@@ -6,7 +6,7 @@ import aiohttp
 from aiohttp import ClientWebSocketResponse, WSMsgType
 
 from balancemw.forward import Field, Match, Refused, response_head, trouble
-from balancemw.inbound import Problem
+from balancemw.reply import Reply
 from balancemw_starlette.asgi import Receive, Scope, Send, give
 from balancemw_starlette.handshake import Declined, Handshake
 from balancemw_starlette.passage import Passage
@@ -65,13 +65,13 @@ def _accepted(passage: Passage, handshake: Handshake) -> list[Field]:
     return [(name, value) for name, value in fields if not name.startswith((b"sec-websocket-", b"content-"))]
 
 
-async def refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+async def refuse(problem: Reply, scope: Scope, receive: Receive, send: Send) -> None:
     """An app, but for its first argument, that accepts no websocket, because of `problem`."""
     await receive()  # ``websocket.connect``: nothing may be answered before
     await _deny(problem, scope, receive, send)
 
 
-async def _deny(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+async def _deny(problem: Reply, scope: Scope, receive: Receive, send: Send) -> None:
     if _DENIAL in scope.get("extensions", {}):
         await give(problem, scope, receive, send, prefix="websocket.http")
     else:

@@ -3,8 +3,8 @@
 import asyncio
 from http import HTTPStatus
 
-from balancemw.admin import LONGEST_BODY, Admin, Asked, Reply
-from balancemw_starlette.asgi import Receive, Scope, Send
+from balancemw.admin import LONGEST_BODY, Admin, Asked
+from balancemw_starlette.asgi import Receive, Scope, Send, give
 
 _LINGER = 1.0  # seconds, and
 _LEFT_OVER = 4 * LONGEST_BODY  # bytes, for which a client that sends too much may go on until it hears the answer
@@ -27,7 +27,7 @@ async def serve_admin(admin: Admin, below: str, scope: Scope, receive: Receive, 
             return
         reply = await asyncio.to_thread(admin.answer, asked, body)  # it takes milliseconds where there are many nodes
     linger = reply.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-    await _give(reply, scope, send, more=linger)
+    await give(reply, scope, receive, send, more=linger)
     if linger:
         await _let_finish(receive)
         await send({"type": "http.response.body", "body": b""})
@@ -51,13 +51,6 @@ async def _read(receive: Receive) -> bytes | None:
         if not message.get("more_body"):
             break
     return body
-
-
-async def _give(reply: Reply, scope: Scope, send: Send, *, more: bool) -> None:
-    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
-    await send({"type": "http.response.start", "status": int(reply.status), "headers": headers})
-    body = b"" if scope["method"] == "HEAD" else reply.body
-    await send({"type": "http.response.body", "body": body, "more_body": more})
 
 
 async def _let_finish(receive: Receive) -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from balancemw.context import Request
-from balancemw.inbound import Problem, problem_of
+from balancemw.inbound import problem_of
 from balancemw.orca import REPORT
+from balancemw.reply import Reply
 
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 
@@ -120,10 +121,10 @@ class Answer(Request):
         self.balancer.presence.answered(self.note, True)
 
 
-def give(problem: Problem, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
-    """Answer with `problem`; returns the body."""
-    start_response(f"{int(problem.status)} {problem.status.phrase}", list(problem.headers))
-    return [] if environ["REQUEST_METHOD"] == "HEAD" else [problem.body]
+def give(reply: Reply, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+    """Answer with `reply`; returns the body."""
+    start_response(f"{int(reply.status)} {reply.status.phrase}", list(reply.headers))
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [reply.body]
 
 
 class Body(chain[bytes]):

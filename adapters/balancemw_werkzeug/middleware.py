@@ -14,7 +14,8 @@ from balancemw.balancer import install
 from balancemw.context import BOUND, REQUEST
 from balancemw.farewell import watch_sigterm
 from balancemw.inbound import Door, wsgi_key
-from balancemw.presence import Presence, Report
+from balancemw.presence import Presence
+from balancemw.reply import Reply
 from balancemw_werkzeug.answer import Answer, Body
 from balancemw_werkzeug.surface import admin_path, serve_admin
 
@@ -121,7 +122,7 @@ class BalanceMiddleware:
         return None
 
 
-def _report(presence: Presence, environ: WSGIEnvironment) -> Report | None:
+def _report(presence: Presence, environ: WSGIEnvironment) -> Reply | None:
     """The health document, if that is what is asked for."""
     return presence.report(environ["REQUEST_METHOD"], environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""))
 

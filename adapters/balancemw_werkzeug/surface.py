@@ -2,7 +2,8 @@
 
 from wsgiref.types import InputStream, StartResponse, WSGIEnvironment
 
-from balancemw.admin import LONGEST_BODY, Admin, Asked, Reply
+from balancemw.admin import LONGEST_BODY, Admin, Asked
+from balancemw_werkzeug.answer import give
 
 _CHUNK = 65536
 
@@ -24,7 +25,7 @@ def serve_admin(admin: Admin, below: str, environ: WSGIEnvironment, start_respon
 
     asked = Asked(environ["REQUEST_METHOD"], below, environ.get("QUERY_STRING", ""), header)
     reply = admin.gate(asked) or admin.answer(asked, _read(environ) if asked.has_body else b"")
-    return _give(reply, environ, start_response)
+    return give(reply, environ, start_response)
 
 
 def _read(environ: WSGIEnvironment) -> bytes:
@@ -41,8 +42,3 @@ def _read(environ: WSGIEnvironment) -> bytes:
         parts.append(part)
         left -= len(part)
     return b"".join(parts)
-
-
-def _give(reply: Reply, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
-    start_response(f"{int(reply.status)} {reply.status.phrase}", list(reply.headers))
-    return [] if environ["REQUEST_METHOD"] == "HEAD" else [reply.body]

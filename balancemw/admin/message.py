@@ -1,8 +1,7 @@
-"""A request to the admin surface and its answer, whatever the framework that carries them."""
+"""A request to the admin surface, whatever the framework that carries it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from http import HTTPStatus
 
 LONGEST_BODY = 1024 * 1024
 """Bytes of a request's body. An adapter reads no more than this and a byte, to see whether there is more."""
@@ -33,18 +32,3 @@ class Asked:
     def has_body(self) -> bool:
         """Whether there may be a body that is of interest."""
         return self.method not in BODILESS
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer.
-
-    Attributes:
-        status: the HTTP status.
-        headers: names in lower case, and values.
-        body: UTF-8 JSON; not to be sent to HEAD.
-    """
-
-    status: HTTPStatus
-    headers: tuple[tuple[str, str], ...]
-    body: bytes

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from balancemw.admin import orders
-from balancemw.admin.message import BODILESS, LONGEST_BODY, Asked, Reply
+from balancemw.admin.message import BODILESS, LONGEST_BODY, Asked
 from balancemw.admin.orders import Refused
 from balancemw.balancer import Balancer
 from balancemw.inbound import PROBLEM, problem_document
+from balancemw.reply import Reply
 
 Answer = Callable[[Balancer, Asked, bytes], object]
 

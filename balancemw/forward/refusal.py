@@ -2,7 +2,8 @@
 
 from http import HTTPStatus
 
-from balancemw.inbound import Problem, problem
+from balancemw.inbound import problem
+from balancemw.reply import Reply
 
 
 class Refused(Exception):
@@ -14,7 +15,7 @@ class Refused(Exception):
 
     def __init__(self, detail: str, status: HTTPStatus = HTTPStatus.BAD_REQUEST) -> None:
         super().__init__(detail)
-        self.problem: Problem = problem(status, detail)
+        self.problem: Reply = problem(status, detail)
 
 
 def too_slow() -> Refused:

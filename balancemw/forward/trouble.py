@@ -5,13 +5,14 @@ from http import HTTPStatus
 
 from balancemw.fault import Kind, classify
 from balancemw.forward.response import Nonsense
-from balancemw.inbound import Problem, problem, problem_of, tell
+from balancemw.inbound import problem, problem_of, tell
+from balancemw.reply import Reply
 from balancemw.verdict.reading import in_words
 
 _LATE = (Kind.TIMEOUT, Kind.CONNECT_TIMEOUT, Kind.DEADLINE)
 
 
-def trouble(error: Exception) -> Problem | None:
+def trouble(error: Exception) -> Reply | None:
     """The answer to what went wrong before a replica's answer was there; None: the mistake is in our own house.
 
     503 where there was no replica to ask, 504 where none answered in time, 502 where what came was no answer. None of

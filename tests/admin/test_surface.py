@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balancemw import Balancer
-from balancemw.admin import LONGEST_BODY, Admin, Asked, Reply, admin_of
+from balancemw.admin import LONGEST_BODY, Admin, Asked, admin_of
+from balancemw.reply import Reply
 from tests.alerts.notices import alert, webhook
 from tests.engine.clock import FakeClock
 
