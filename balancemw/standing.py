@@ -215,7 +215,10 @@ class Standing:
         """Another worker has set or cleared a mark; `level`: how often it saw the node ejected."""
         if mark is None:
             if source in peer.marks:
+                tier = self._roster.tier_of(peer)
                 self._remove(peer, source, now)
+                for other in tier.everyone if tier and not tier.healthy else ():
+                    self._traffic.forgive(other, now)  # as `_hope`, by which the other worker has them tried
             return
         if mark.kind == "ejected":
             self._traffic.adopt(peer, level, now)

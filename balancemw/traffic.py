@@ -85,12 +85,19 @@ class Traffic:
         mark = peer.marks.get("traffic")
         if mark is None or mark.kind != "ejected" or mark.until is None:
             return None
-        until = now + self._rng.uniform(_RETURN / 2.0, _RETURN)
-        peer.past = replace(peer.past, tried_at=until, shared=0)
+        within = self._rng.uniform(_RETURN / 2.0, _RETURN)
+        until = now + within
+        self.forgive(peer, now, within)
         peer.record.level = max(0, peer.record.level - 1)
         if mark.until <= until:
             return None
         return replace(mark, reason=f"{mark.reason}; tried sooner, as {back} is back", until=until)
+
+    @staticmethod
+    def forgive(peer: Peer, now: float, within: float = _RETURN) -> None:
+        """One of all that were out is back: what the peer failed meanwhile is forgotten, and what it fails until it is
+        tried, `within` so many seconds, proves nothing."""
+        peer.past = replace(peer.past, tried_at=now + within, shared=0)
 
     @staticmethod
     def gone(peer: Peer, reason: str, now: float, until: float) -> Mark:

@@ -104,6 +104,26 @@ class TestMarks:
         assert [member.pool.roster.find("n0:80").record.level for member in crew] == [2, 2]
         assert out_at(crew[0]).reason == out_at(crew[1]).reason
 
+    def test_what_all_nodes_failed_together_is_forgiven_by_all_workers(self):
+        crew = Crew(2, 2)
+        for member in crew:
+            member.does = {"n0": refused, "n1": refused}
+        for second in range(25):
+            crew[second % 2].calls(2)
+            crew.meet(1)
+        assert all(member.pool.roster.find("n1:80").past.shared for member in crew)
+        for member in crew:
+            member.does = {"n1": refused}
+        crew[0].calls(2)
+        crew.meet(1.1)
+        before = out_at(crew[1], "n1")
+        while out_at(crew[1], "n1") is before:
+            crew[1].calls(1)  # who has not seen it, and makes the trial
+            crew.meet(0.1)
+        mark = out_at(crew[1], "n1")
+        assert "its trial call failed" in mark.reason
+        assert 2.5 <= mark.until - mark.since <= 5  # type: ignore[operator]
+
     def test_a_node_that_one_finds_slow_gets_less_from_all(self):
         crew = Crew(3)
         slow = Mark("traffic", "weight", "it is slow", crew.clock(), weight=0.6)
