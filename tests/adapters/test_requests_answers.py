@@ -212,10 +212,10 @@ def test_a_body_may_take_longer_than_a_try() -> None:
     def stream(write: Write) -> None:
         for _ in range(6):
             write(b"x")
-            time.sleep(0.1)
+            time.sleep(0.2)
 
     with answering(lambda _: Told(stream=stream)) as url:
-        balancer = balancer_of(url, attempt_timeout=0.3, timeout=0.4)
+        balancer = balancer_of(url, attempt_timeout=0.8, timeout=0.9)
         with session_of(balancer) as session, deadline(30.0):
             assert session.get("http://inventory/").text == "xxxxxx"
     assert state_of(balancer)[0]["failures"] == 0

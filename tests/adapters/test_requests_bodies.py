@@ -255,16 +255,16 @@ def test_a_redirect_sends_the_body_again(tmp_path: Path) -> None:
 
 
 def slowly() -> Iterator[bytes]:
-    for _ in range(8):
-        time.sleep(0.1)
+    for _ in range(25):
+        time.sleep(0.05)  # much less than an attempt may stand still
         yield b"x" * 1000
 
 
 def test_an_upload_that_makes_progress_is_not_ended_by_the_attempt_s_time() -> None:
     with answering(lambda got: Told(str(len(got.body)).encode())) as url:
-        balancer = balancer_of(url, attempt_timeout=0.4, timeout=0.5)
+        balancer = balancer_of(url, attempt_timeout=1.0, timeout=1.1)
         with session_of(balancer) as session:
-            assert session.post("http://inventory/", data=slowly()).text == "8000"
+            assert session.post("http://inventory/", data=slowly()).text == "25000"
             with deadline(0.3), pytest.raises(DeadlineExceeded):
                 session.post("http://inventory/", data=slowly())
     assert in_flight(balancer) == 0
