@@ -12,7 +12,9 @@ from balancemw.simulate.calls import Office
 BATCHES = 20
 """Parts of a run, of equally many calls, whose differences tell chance from merit."""
 
-_STEPS = 60  # moments of the run that are told by themselves
+STEPS = 60
+"""Parts of the time of a run that are told by themselves."""
+
 _LEVELS = tuple(round(1.0 - 10.0 ** (-step / 10.0), 6) for step in range(51))  # 0, 0.2057 … 0.99999
 
 Part = tuple[float, int, int, float, float]
@@ -157,8 +159,8 @@ class Record:
 
     def _parts_by_time(self) -> Iterator[Part]:
         whole, first = self._began[-1] * (1.0 + 1e-9), 0
-        for step in range(1, _STEPS + 1):
-            last = bisect_left(self._began, whole * step / _STEPS)
+        for step in range(1, STEPS + 1):
+            last = bisect_left(self._began, whole * step / STEPS)
             if last > first:
                 yield self._part(first, last)
             first = last

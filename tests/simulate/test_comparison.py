@@ -141,7 +141,10 @@ class TestVariants:
         assert [line.split("  ")[0] for line in text[5:7]] == ["alike", "own zone first"]
         assert len({len(line) for line in text[3:7]}) == 1
         plot(compared, tmp_path / "zones.svg")
-        assert "own zone first" in (tmp_path / "zones.svg").read_text()
+        drawn = (tmp_path / "zones.svg").read_text()
+        assert "own zone first" in drawn
+        assert "<!-- 50 -->" in drawn  # milliseconds as people write them
+        assert "{10^{1}}" not in drawn
 
 
 class TestTable:
