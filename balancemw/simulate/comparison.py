@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from threading import Event
+from typing import Self
 
 from balancemw.errors import SettingsError
 from balancemw.simulate.course import follow
@@ -139,9 +140,8 @@ def compare(
     _check(scenario, chosen)
     pairs = scenario.callers * scenario.replicas
     fitting = max(1, min(at_once, _MOST_PAIRS // pairs))
-    apart = _Apart(scenario, seed)
     held_back = partial(signal.pthread_sigmask, signal.SIG_BLOCK, {signal.SIGINT})  # until the program is ready for it
-    with ThreadPoolExecutor(fitting, initializer=held_back) as threads:
+    with _Apart(scenario, seed) as apart, ThreadPoolExecutor(fitting, initializer=held_back) as threads:
         try:
             return Comparison(scenario, seed, tuple(threads.map(apart.simulate, chosen)))
         except BaseException:
@@ -174,7 +174,8 @@ def _check(scenario: Scenario, choices: Sequence[Choice]) -> None:
 class _Apart:
     """Simulations in other processes: plain ones, since forking does not suit threads, nor spawning scripts.
 
-    Once one has failed, or all were told to end, one that begins is ended at once.
+    Once one has failed, or all were told to end, one that begins is ended at once. They hold one end of a pipe, and end
+    when the other is gone, since who is killed cannot end them.
     """
 
     def __init__(self, scenario: Scenario, seed: int) -> None:
@@ -182,6 +183,7 @@ class _Apart:
         self._seed = seed
         self._over = Event()
         self._running: set[subprocess.Popen[bytes]] = set()
+        self._theirs, self._ours = os.pipe()
 
     def simulate(self, choice: Choice) -> Outcome:
         """As the function of that name."""
@@ -189,8 +191,8 @@ class _Apart:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
         plain = dict(strategy) if isinstance(strategy, Mapping) else strategy
         order = pickle.dumps((self._scenario, plain, self._seed, variant))
-        command = [sys.executable, "-c", _PROGRAM]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
+        command, pipe = [sys.executable, "-c", _PROGRAM, str(self._theirs)], subprocess.PIPE
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment, pass_fds=(self._theirs,)) as process:
             self._running.add(process)
             if self._over.is_set():  # after it is known to who ends all, so that none is missed
                 process.kill()
@@ -206,3 +208,10 @@ class _Apart:
         self._over.set()
         for process in tuple(self._running):
             process.kill()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._ours)
+        os.close(self._theirs)

@@ -264,6 +264,17 @@ class TestCommand:
             told = started.communicate(timeout=60)
         assert (started.returncode, *told) == (130, b"", b"")
 
+    def test_killed_it_leaves_no_simulation_behind(self):
+        command = [sys.executable, "-m", "balancemw.cli", "simulate", "--requests", "10000000"]
+        with subprocess.Popen(command, cwd=Path(__file__).parents[2]) as started:
+            while len(working := psutil.Process(started.pid).children()) < 2:
+                assert started.poll() is None
+            started.kill()
+        _, left = psutil.wait_procs(working, timeout=60)
+        for process in left:
+            process.kill()
+        assert left == []
+
     @pytest.mark.parametrize("option", [["--requests", "0"], ["--strategies", ","], ["--utilization", "x"]])
     def test_options_that_make_no_sense(self, option: list[str], capsys: pytest.CaptureFixture[str]):
         with pytest.raises(SystemExit) as caught:
