@@ -65,6 +65,7 @@ _ALL = (
     Scenario(
         name="overload",
         about="a surge that all replicas together cannot carry, and callers that wait for two seconds: 130 % load",
+        requests=20_000,
         utilization=1.3,
         service_time=_SHORT,
         timeout=2.0,
