@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         status: int = options.run(options)
-        sys.stdout.flush()
+        print(end="", flush=True)
     except BrokenPipeError:
         with open(os.devnull, "w") as nowhere:  # or the interpreter tells of it again when it flushes at its end
             os.dup2(nowhere.fileno(), sys.stdout.fileno())

@@ -58,7 +58,7 @@ def _scenario(options: argparse.Namespace) -> Scenario:
 
 
 def _text(comparison: Comparison) -> str:
-    color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    color = sys.stdout is not None and sys.stdout.isatty() and "NO_COLOR" not in os.environ
     return shown(comparison, color=color)
 
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from fcntl import F_DUPFD_CLOEXEC, fcntl
 from functools import partial
 from threading import Event
 from typing import Self
@@ -183,7 +184,9 @@ class _Apart:
         self._seed = seed
         self._over = Event()
         self._running: set[subprocess.Popen[bytes]] = set()
-        self._theirs, self._ours = os.pipe()
+        theirs, self._ours = os.pipe()
+        self._theirs = fcntl(theirs, F_DUPFD_CLOEXEC, 3)  # where standard input is closed, the pipe is not to be it
+        os.close(theirs)
 
     def simulate(self, choice: Choice) -> Outcome:
         """As the function of that name."""

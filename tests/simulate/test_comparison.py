@@ -275,6 +275,11 @@ class TestCommand:
             process.kill()
         assert left == []
 
+    @pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&- 2>&-"])
+    def test_where_standard_streams_are_closed(self, closed: str):
+        command = f"exec {sys.executable} -m balancemw.cli simulate --requests 400 --strategies random {closed}"
+        subprocess.run(["sh", "-c", command], check=True, cwd=Path(__file__).parents[2], timeout=60)
+
     @pytest.mark.parametrize("option", [["--requests", "0"], ["--strategies", ","], ["--utilization", "x"]])
     def test_options_that_make_no_sense(self, option: list[str], capsys: pytest.CaptureFixture[str]):
         with pytest.raises(SystemExit) as caught:
