@@ -113,7 +113,7 @@ class Fault:
             return tuple(range(count))
         if isinstance(self.replicas, int):
             return tuple(range(self.replicas))
-        return self.replicas
+        return tuple(dict.fromkeys(self.replicas))
 
     def spells(self, count: int, duration: float) -> list[tuple[int, float, float]]:
         """(replica, begin, end) for each of the replicas that it happens to."""

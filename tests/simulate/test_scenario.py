@@ -274,6 +274,7 @@ class TestFaults:
         assert Fault("slow", 2).numbers(3) == (0, 1)
         assert Fault("slow", "all").numbers(3) == (0, 1, 2)
         assert Fault("slow", (1, 2)).numbers(3) == (1, 2)
+        assert Fault("slow", (1, 1)).numbers(3) == (1,)  # and not slow times slow
 
     def test_when(self):
         assert Fault("slow", 2).spells(10, 40.0) == [(0, 10.0, 30.0), (1, 10.0, 30.0)]
