@@ -1,7 +1,8 @@
 """What is known from theory and from others' measurements, seen again with the engine's own code."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from math import log
+from math import factorial, log
 from statistics import mean
 from typing import ClassVar
 
@@ -21,6 +22,51 @@ BALLS = Scenario(  # as many requests as replicas, all there before the first is
     replica=Replica(workers=1),
     service=UNBOUNDED,
 )
+
+
+def waits(workers: int, load: float) -> float:
+    """Erlang's C formula: the share of the calls that find all workers of an M/M/c queue busy."""
+    offered = workers * load
+    busy = offered**workers / factorial(workers) / (1.0 - load)
+    return busy / (busy + sum(offered**number / factorial(number) for number in range(workers)))
+
+
+class TestQueues:
+    """How long calls take on average at one replica, by Pollaczek and Khinchine, and by Erlang."""
+
+    @pytest.mark.parametrize("load", [0.5, 0.8])
+    @pytest.mark.parametrize(
+        ("kind", "workers", "wait"),
+        [
+            ("exponential", 1, lambda load: load / (1.0 - load)),
+            ("constant", 1, lambda load: load / (1.0 - load) / 2.0),
+            ("exponential", 4, lambda load: waits(4, load) / (1.0 - load) / 4.0),
+        ],
+        ids=["M/M/1", "M/D/1", "M/M/4"],
+    )
+    def test_one(self, kind: str, workers: int, wait: Callable[[float], float], load: float):
+        queue = Scenario(
+            callers=1,
+            replicas=1,
+            requests=50_000,
+            utilization=load,
+            service_time=ServiceTime(kind=kind, mean=0.010),
+            replica=Replica(workers=workers, queue=10_000),
+            service=UNBOUNDED,
+        )
+        assert mean(simulate(queue, "random", seed=seed).mean for seed in SEEDS) == pytest.approx(
+            0.010 * (1.0 + wait(load)), rel=0.05
+        )
+
+    @pytest.mark.parametrize("load", [0.7, 0.9])
+    def test_the_emptier_of_two(self, load: float):
+        """Mitzenmacher (2001), as Vvedenskaya, Dobrushin and Karpelevich (1996): of very many queues each call goes to
+        the shorter of two. Of a hundred it takes a little longer."""
+        many = Scenario(
+            callers=1, replicas=100, requests=100_000, utilization=load, replica=Replica(workers=1), service=UNBOUNDED
+        )
+        expected = 0.010 * sum(load ** (2**i - 2) for i in range(1, 12))
+        assert simulate(many, "least_requests").mean == pytest.approx(expected, rel=0.06)
 
 
 class TestTwoChoices:
