@@ -49,7 +49,8 @@ def plot(name: str, records: Iterable[Record], folder: Path) -> Path | None:
 
         if courses:
             figure = Figure(figsize=(8, 4.2), layout="constrained")
-            _course(figure, courses[0])
+            steady = all(each.get("tail") and not each["faults"] for each in courses[0]["data"]["contenders"].values())
+            (_tail if steady else _course)(figure, courses[0])
         else:
             figure = Figure(figsize=(8, 2.6), layout="constrained")
             _costs(figure, costs)
@@ -60,29 +61,51 @@ def plot(name: str, records: Iterable[Record], folder: Path) -> Path | None:
 
 def _course(figure: Any, record: Record) -> None:
     """Latency above, failed calls below, over the time of the scenario."""
-    from matplotlib.ticker import LogLocator, NullLocator
-
     latency, failed = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     contenders: dict[str, Any] = record["data"]["contenders"]
     for name, each in reversed(contenders.items()):  # ours is drawn last, above the others
         series = each["series"]
         times = [place * BUCKET for place in range(len(series["p99"]))]
-        look = {"color": COLOURS[name], "linewidth": 2.0 if name.startswith("balancemw") else 1.0, "label": name}
+        look = _look(name)
         latency.plot(times, [None if p99 is None else p99 * 1000 for p99 in series["p99"]], **look)
         failed.plot(times, [None if share is None else share * 100 for share in series["failed"]], **look)
     for fault in next(iter(contenders.values()))["faults"]:
         for axes in (latency, failed):
             axes.axvspan(fault["begin"], fault["end"], color="#000000", alpha=0.06, linewidth=0)
     latency.set_yscale("log")
-    latency.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    latency.yaxis.set_major_formatter("{x:g}")
-    latency.yaxis.set_minor_locator(NullLocator())
+    _plain(latency.yaxis)
     latency.set_ylabel("99 % of answers\nwithin, ms")
     latency.set_title(record["title"])
     failed.set_ylabel("failed, %")
     failed.set_ylim(bottom=0, top=max(1.0, failed.get_ylim()[1]))
     failed.set_xlabel("s")
     figure.legend(*_in_order(latency), loc="outside right center", frameon=False)
+
+
+def _tail(figure: Any, record: Record) -> None:
+    """How many calls took longer than any given time, where no part of the scenario is unlike the others."""
+    axes = figure.subplots()
+    for name, each in reversed(record["data"]["contenders"].items()):
+        times = [seconds * 1000 for seconds, _ in each["tail"]]
+        axes.plot(times, [share * 100 for _, share in each["tail"]], **_look(name))
+    axes.set(xscale="log", yscale="log", xlabel="ms", ylabel="GETs that take longer, %")
+    _plain(axes.xaxis)
+    _plain(axes.yaxis)
+    axes.set_title(record["title"])
+    figure.legend(*_in_order(axes), loc="outside right center", frameon=False)
+
+
+def _look(name: str) -> dict[str, Any]:
+    return {"color": COLOURS[name], "linewidth": 2.0 if name.startswith("balancemw") else 1.0, "label": name}
+
+
+def _plain(axis: Any) -> None:
+    """Numbers, not powers."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(NullLocator())
 
 
 def _in_order(axes: Any) -> tuple[list[Any], list[str]]:

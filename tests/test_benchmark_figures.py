@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import pages
 from benchmarks.arena.contenders import CONTENDERS, Contender
-from benchmarks.arena.figures import figures, quantile, series
+from benchmarks.arena.figures import figures, quantile, series, tail
 from benchmarks.arena.match import verdict_of
 from benchmarks.arena.stage import Arrival, Run, Window
 from benchmarks.plots import COLOURS, plot
@@ -76,6 +76,27 @@ def test_a_series_tells_each_tenth_of_a_second() -> None:
     shown = series(a_run(failing=(1.0, 1.1)))
     assert len(shown["p99"]) == len(shown["failed"]) == 40
     assert shown["failed"][10] == pytest.approx(0.9)
+
+
+def test_a_tail_tells_what_share_took_longer() -> None:
+    told = tail(a_run(slow=0.1))  # one in 50 of the calls, and so 8 of 360 GETs
+    assert told[0] == (0.005, 1.0)
+    assert [seconds for seconds, share in told if share > 8 / 360] == [0.005] * 17
+    assert [seconds for seconds, share in told if share <= 8 / 360] == [0.1] * 9
+    assert tail(a_run(failing=(0.0, 4.0))) == []
+
+
+def test_where_nothing_happens_the_tail_is_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    run = a_run(slow=0.1)
+    steady = {"nginx": {"series": series(run), "faults": [], "tail": tail(run)}}
+    file = plot("uneven", records_of("uneven", [Report("Machines", (), (), (), {"contenders": steady})]), tmp_path)
+    assert file is not None
+    assert "GETs that take longer" in file.read_text()
+    steady["nginx"]["faults"] = [{"begin": 1.0, "end": 2.0}]
+    file = plot("uneven", records_of("uneven", [Report("Machines", (), (), (), {"contenders": steady})]), tmp_path)
+    assert file is not None
+    assert "GETs that take longer" not in file.read_text()
 
 
 def test_an_error_counts_before_a_latency_and_near_is_even() -> None:

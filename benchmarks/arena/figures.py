@@ -20,6 +20,7 @@ BUCKET = 0.1
 HURT = 0.05
 """Share of the calls of a bucket that fail or are late, above which callers are hurt."""
 
+_SHARES = tuple(10.0 ** (-step / 10.0) for step in range(31))  # 1, 0.79 … 0.001
 _BACK = 0.25  # seconds over which a replica's share is taken
 
 
@@ -96,6 +97,12 @@ def series(run: Run) -> dict[str, list[float | None]]:
         "p99": [round(quantile(bucket, 0.99), 5) if bucket else None for bucket in latencies],
         "failed": [round(sum(c[3] != 200 for c in bucket) / len(bucket), 4) if bucket else None for bucket in buckets],
     }
+
+
+def tail(run: Run) -> list[tuple[float, float]]:
+    """(seconds, share of the GETs answered that took longer), where nothing happens that a course would show."""
+    good = sorted(took for number, _, took, status in run.calls if status == 200 and number % POSTS)
+    return [(round(quantile(good, 1.0 - share), 5), round(share, 5)) for share in _SHARES if len(good) * share >= 1.0]
 
 
 def _buckets(run: Run) -> list[list[tuple[int, float, float, int]]]:

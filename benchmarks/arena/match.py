@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 
 from benchmarks.arena.contenders import CONTENDERS, OURS
-from benchmarks.arena.figures import HURT, LATE, Figures, faults, figures, series
+from benchmarks.arena.figures import HURT, LATE, Figures, faults, figures, series, tail
 from benchmarks.arena.replica import MEDIAN
 from benchmarks.arena.stage import Run, Scenario, run
 from benchmarks.report import Report
@@ -69,7 +69,7 @@ def play(scenario: Scenario, effort: Effort) -> Report:
 
 
 def _data(came: Run, figures: Figures, versions: str) -> Mapping[str, object]:
-    plot = {"series": series(came), "faults": faults(came)}
+    plot = {"series": series(came), "faults": faults(came), "tail": tail(came)}
     others = None if came.others is None else round(came.others, 4)
     return {"versions": versions, **figures.data(), "errors": dict(came.errors), "others": others, **plot}
 
