@@ -8,6 +8,7 @@ from balancemw.exchange import Destination, Exchange
 from balancemw.race import Outcome
 from balancemw.tries import Terms, Try
 from balancemw_httpx.answer import release, release_async
+from balancemw_httpx.handshake import closing
 from balancemw_httpx.libraries import Library
 from balancemw_httpx.sending import Sending, first, no_answer, route, watched
 from balancemw_httpx.timeouts import Timeouts
@@ -60,6 +61,8 @@ class Twofold:
             timer = watched(attempt)
             try:
                 outgoing = self._outgoing(attempt, hedge)
+                if "sni_hostname" in outgoing.extensions:  # by TLS, then
+                    outgoing.extensions["trace"] = closing(outgoing.extensions.get("trace"))
                 response = await handle(outgoing)
             except BaseException as error:
                 if timer is not None and timer.end(error):

@@ -2,6 +2,7 @@
 waits for a slow replica waits until the test lets it go."""
 
 import asyncio
+import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -20,6 +21,7 @@ import balancemw_requests
 from balancemw import Balancer, Node
 from balancemw.context import REQUEST
 from balancemw.context import Request as Inbound
+from balancemw_httpx.handshake import closing
 from balancemw_starlette import BalanceMiddleware
 from tests.adapters.scripted import Act, Request, Scripted, answering, reset, scripted
 from tests.adapters.watching import eventually
@@ -458,3 +460,57 @@ async def test_a_function_that_uses_aiohttp_is_hedged_and_its_request_is_ended(s
         assert await asyncio.to_thread(stage.does.gone.wait, 30.0)
         assert stage.in_flight() == [0, 0]
         assert await others() == 0
+
+
+# -- what a hedge leaves behind
+
+
+@contextmanager
+def silent(reached: threading.Event, gone: threading.Event) -> Iterator[str]:
+    """The url of a TLS replica that takes a connection and never says a word; its events: has come, is closed."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                reached.set()
+                while connection.recv(4096):
+                    pass
+            gone.set()
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"https://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("library", [aiohttp, httpx, httpx2])
+async def test_a_handshake_that_is_cancelled_leaves_no_connection_open(library: Any) -> None:
+    def client(balancer: Balancer) -> Any:
+        if library is aiohttp:
+            return aiohttp.ClientSession(middlewares=[balancemw_aiohttp.balance(balancer)])
+        return library.AsyncClient(transport=balancemw_httpx.AsyncBalancedTransport(balancer))
+
+    reached, gone = threading.Event(), threading.Event()
+    with scripted(1) as (quick,), silent(reached, gone) as url:
+        quick.act = after(reached, answering())
+        nodes = [{"url": url, "weight": 1000.0}, {"url": quick.url, "weight": 1.0}]
+        service = {"nodes": nodes, "strategy": "weighted_round_robin", "hedge": HEDGE}
+        async with Balancer({"services": {"inventory": service}}) as balancer, client(balancer) as session:
+            await session.get("http://inventory/stock/1")
+            assert len(quick.seen) == 1
+            assert await asyncio.to_thread(gone.wait, 30.0)
+
+
+async def test_who_traces_a_request_hears_all_of_it() -> None:
+    heard = []
+
+    async def own(event: str, info: dict[str, Any]) -> None:
+        heard.append((event, info))
+
+    steps: list[tuple[str, dict[str, Any]]] = [
+        ("connection.connect_tcp.complete", {"return_value": None}),
+        ("connection.start_tls.failed", {"exception": asyncio.CancelledError()}),
+    ]
+    trace = closing(own)
+    for step in steps:
+        await trace(*step)
+    assert heard == steps
