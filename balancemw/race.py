@@ -15,6 +15,10 @@ from balancemw.tries import Terms, Try
 _ENDED = frozenset({Kind.TIMEOUT, Kind.CONNECT_TIMEOUT, Kind.DEADLINE, Kind.CANCELLED})
 """Faults of a try that was told to end: we have brought them about, and not the node."""
 
+_GONE, _ANSWERED, _LATE = "its caller went away", "another node answered first", "the call's own time ran out"
+_WHY = {Kind.CANCELLED: _GONE, Kind.DEADLINE: _LATE, Kind.TIMEOUT: _LATE, Kind.CONNECT_TIMEOUT: _LATE}
+"""Why the other try is left, by the fault with which the call ends; without one, or with any other: it was answered."""
+
 
 class Outcome(NamedTuple):
     """How a try ended, before it is given back.
@@ -47,7 +51,7 @@ class Race:
         second: the hedge, or None.
     """
 
-    __slots__ = ("_call", "_key", "_left", "_open", "_terms", "first", "second")
+    __slots__ = ("_call", "_key", "_left", "_open", "_terms", "_why", "first", "second")
 
     def __init__(self, call: Call, terms: Terms, key: str | None, first: Try) -> None:
         self._call = call
@@ -55,6 +59,7 @@ class Race:
         self._key = key
         self._open = [first]
         self._left: Fault | None = None
+        self._why = _GONE
         self.first = first
         self.second: Try | None = None
 
@@ -90,9 +95,11 @@ class Race:
         self._open.remove(attempt)
         fault = self._judge(outcome)
         if not self._open or fault is None:
+            self._why = _ANSWERED
             return True
         called_off = attempt is self.second and fault.kind is Kind.CANCELLED
         if not called_off and self._call.is_final(attempt, fault):
+            self._why = _WHY.get(fault.kind, _ANSWERED)
             return True
         self._call.give_back(attempt, self._call.judge(attempt, result, error) or fault, error, attempt.clock())
         return False
@@ -107,10 +114,10 @@ class Race:
         """Whether nobody waits for an answer any more."""
         return self._left is not None
 
-    def leave(self, why: str = "another node answered first") -> list[Try]:
+    def leave(self) -> list[Try]:
         """Nobody waits for an answer any more: the tries that are left, which are to be ended and then given back."""
         left, self._open = self._open, []
-        self._left = Fault(Kind.CANCELLED, why)
+        self._left = Fault(Kind.CANCELLED, self._why)
         for attempt in left:
             now = attempt.until = attempt.clock()  # what it still does has no time
             self._call.remember(attempt, self._left, now)

@@ -144,7 +144,7 @@ class _Rival:
             await self._drop(first)
             await asyncio.wait((self._task,))
         except BaseException:
-            self._race.leave("its caller went away")
+            self._race.leave()
             self._task.cancel()
             if self._answer is not None:
                 self._race.give_back(self._answer)
@@ -184,7 +184,6 @@ def race_sync(race: Race, send: Send, discard: Discard, threads: Threads | None)
     finish = _Finish(race, send, discard)
     if delay is None or threads is None or not threads.start(finish.job(race.first), spare=SPARE):
         return race.alone(attempt_sync(race.first, send))
-    why = "its caller went away"
     try:
         outcome = finish.next(delay)
         if outcome is None:
@@ -195,10 +194,9 @@ def race_sync(race: Race, send: Send, discard: Discard, threads: Threads | None)
         while outcome is None or not race.end(outcome):
             finish.drop(outcome)
             outcome = finish.next()
-        why = "another node answered first"
         return outcome
     finally:
-        finish.close(why)
+        finish.close()
 
 
 def attempt_sync(attempt: Try, send: Send) -> Outcome:
@@ -242,9 +240,9 @@ class _Finish:
         except Empty:
             return None
 
-    def close(self, why: str) -> None:
+    def close(self) -> None:
         """The caller has its answer, or has gone away."""
-        self._race.leave(why)
+        self._race.leave()
         with self._lock:
             self._closed = True
         while (outcome := self.next(0.0)) is not None:

@@ -1,5 +1,6 @@
 """Who answers for a call of two tries, and that every try is given back once, whatever happens."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -282,6 +283,25 @@ class TestWho:
         assert after_error(runner.call, hedge, error) is None
         assert error.__notes__ == [f"{runner.first.node.name}: cancelled, 0.050 s: another node answered first"]
 
+    def test_that_nobody_answered_in_time_is_not_told_as_an_answer(self, stage: Stage):
+        runner = Runner(stage, timeout=1.0)
+        hedge = runner.hedge()
+        stage.clock.advance(1.0)
+        assert runner.end(runner.first, "timeout")
+        runner.race.leave()
+        with pytest.raises(DeadlineExceeded) as raised:
+            runner.finish(runner.first, "timeout")
+        assert raised.value.__notes__[0] == f"{hedge.node.name}: cancelled, 1.000 s: the call's own time ran out"
+
+    def test_nor_that_the_caller_went_away(self, stage: Stage):
+        runner = Runner(stage)
+        hedge = runner.hedge()
+        assert runner.end(runner.first, "cancelled")
+        runner.race.leave()
+        gone = asyncio.CancelledError()
+        assert after_error(runner.call, runner.first, gone) is None
+        assert gone.__notes__ == [f"{hedge.node.name}: cancelled, 0.000 s: its caller went away"]
+
 
 KINDS = st.sampled_from(["", "", *FAULTS])
 
@@ -344,7 +364,7 @@ class Histories(RuleBasedStateMachine):
     @rule(data=st.data())
     def go_away(self, data: st.DataObject) -> None:
         runner, tries = self.live.pop(data.draw(st.integers(0, len(self.live) - 1)))
-        assert runner.race.leave("its caller went away") == tries
+        assert runner.race.leave() == tries
         self.left += [(runner.race, each) for each in tries]
 
     @precondition(lambda self: self.left)
