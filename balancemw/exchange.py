@@ -24,7 +24,7 @@ from balancemw.node import Node
 from balancemw.notice import listen
 from balancemw.opening import wait_for_nodes
 from balancemw.pool import Pool
-from balancemw.race import Outcome, Race
+from balancemw.race import Known, Outcome, Race, nothing
 from balancemw.racing import race_async, race_sync
 from balancemw.reading import Reading
 from balancemw.routes import ANY
@@ -200,35 +200,38 @@ class Exchange(Reading):
 
     # -- two tries at once
 
-    def race(self, send: Callable[[Try, bool], Any], discard: Callable[[Any], object]) -> Outcome:
+    def race(
+        self, send: Callable[[Try, bool], Any], discard: Callable[[Any], object], known: Known = nothing
+    ) -> Outcome:
         """The first try of a request that may be hedged; returns how the one ended that answers, still to be judged.
 
         Args:
             send: sends a try, the hedge if so told, in any thread, and twice at once.
             discard: gives back a response that is not the answer.
+            known: what is known of errors, as for `fail`.
 
         Raises:
             NoNodeAvailable: there is nothing to send to.
             DeadlineExceeded: the time is up.
         """
-        race = self._race()
+        race = self._race(known)
         outcome = race_sync(
             race, lambda attempt: send(attempt, attempt is not race.first), discard, self._terms.threads
         )
         return self._settle(race, outcome)
 
     async def race_async(
-        self, send: Callable[[Try, bool], Awaitable[Any]], discard: Callable[[Any], Awaitable[object]]
+        self, send: Callable[[Try, bool], Awaitable[Any]], discard: Callable[[Any], Awaitable[object]], known: Known
     ) -> Outcome:
         """As `race`; both tries are made by the running event loop, and whichever is not needed is cancelled."""
-        race = self._race()
+        race = self._race(known)
         outcome = await race_async(race, lambda attempt: send(attempt, attempt is not race.first), discard)
         return self._settle(race, outcome)
 
-    def _race(self) -> Race:
+    def _race(self, known: Known) -> Race:
         first = self.begin()
         self._open = []  # the race has them
-        return Race(self._remember(first), self._terms, self._key, first)
+        return Race(self._remember(first), self._terms, self._key, first, known)
 
     def _settle(self, race: Race, outcome: Outcome) -> Outcome:
         self.attempt = outcome.attempt

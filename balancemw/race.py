@@ -5,6 +5,7 @@ time, not to change what comes of a call. Else the other try is waited for, and 
 which the call is tried again by the usual rules.
 """
 
+from collections.abc import Callable
 from copy import copy
 from typing import Any, NamedTuple
 
@@ -18,6 +19,14 @@ _ENDED = frozenset({Kind.TIMEOUT, Kind.CONNECT_TIMEOUT, Kind.DEADLINE, Kind.CANC
 _GONE, _ANSWERED, _LATE = "its caller went away", "another node answered first", "the call's own time ran out"
 _WHY = {Kind.CANCELLED: _GONE, Kind.DEADLINE: _LATE, Kind.TIMEOUT: _LATE, Kind.CONNECT_TIMEOUT: _LATE}
 """Why the other try is left, by the fault with which the call ends; without one, or with any other: it was answered."""
+
+
+Known = Callable[[Try, BaseException], Fault | None]
+"""What is known of the error of a try that the error does not say itself; None: nothing."""
+
+
+def nothing(_attempt: Try, _error: BaseException) -> None:
+    """Nothing is known of any error that it does not say itself."""
 
 
 class Outcome(NamedTuple):
@@ -45,18 +54,21 @@ class Race:
         terms: on which it is made.
         key: of the call.
         first: its first try.
+        known: what the caller knows of errors. `Kind.APPLICATION` stands for trouble of our own, of which the other
+            try may know nothing.
 
     Attributes:
         first: the same.
         second: the hedge, or None.
     """
 
-    __slots__ = ("_call", "_key", "_left", "_open", "_terms", "_why", "first", "second")
+    __slots__ = ("_call", "_key", "_known", "_left", "_open", "_terms", "_why", "first", "second")
 
-    def __init__(self, call: Call, terms: Terms, key: str | None, first: Try) -> None:
+    def __init__(self, call: Call, terms: Terms, key: str | None, first: Try, known: Known = nothing) -> None:
         self._call = call
         self._terms = terms
         self._key = key
+        self._known = known
         self._open = [first]
         self._left: Fault | None = None
         self._why = _GONE
@@ -93,15 +105,18 @@ class Race:
         """A try has ended; returns whether that is what comes of the call. Else it has been given back."""
         attempt, result, error = outcome
         self._open.remove(attempt)
-        fault = self._judge(outcome)
+        known = self._knows(outcome)
+        fault = self._judge(outcome, known)
         if not self._open or fault is None:
             self._why = _ANSWERED
             return True
         called_off = attempt is self.second and fault.kind is Kind.CANCELLED
-        if not called_off and self._call.is_final(attempt, fault):
+        ours = known is not None and known.kind is Kind.APPLICATION
+        if not (called_off or ours) and self._call.is_final(attempt, fault):
             self._why = _WHY.get(fault.kind, _ANSWERED)
             return True
-        self._call.give_back(attempt, self._call.judge(attempt, result, error) or fault, error, attempt.clock())
+        fault = known or self._call.judge(attempt, result, error) or fault
+        self._call.give_back(attempt, fault, error, attempt.clock())
         return False
 
     def alone(self, outcome: Outcome) -> Outcome:
@@ -125,7 +140,7 @@ class Race:
 
     def give_back(self, outcome: Outcome) -> None:
         """The try that was left has ended, whenever and in whatever thread. That it came too late is nobody's fault."""
-        attempt, pool, fault = outcome.attempt, self._terms.pool, self._judge(outcome)
+        attempt, pool, fault = outcome.attempt, self._terms.pool, self._judge(outcome, self._knows(outcome))
         now = attempt.clock()
         if fault is None:
             pool.succeed(attempt.peer, attempt.started, now, self._call.route)
@@ -135,10 +150,13 @@ class Race:
         else:
             pool.fail(attempt.peer, attempt.started, now, fault, self._call.route)
 
-    def _judge(self, outcome: Outcome) -> Fault | None:
+    def _knows(self, outcome: Outcome) -> Fault | None:
+        return None if outcome.error is None else self._known(outcome.attempt, outcome.error)
+
+    def _judge(self, outcome: Outcome, known: Fault | None) -> Fault | None:
         """What to make of a try's end; what it says of the time that answers take is remembered."""
         attempt, pool = outcome.attempt, self._terms.pool
-        fault = classify(outcome.result, outcome.error, statuses=pool.settings.retry.statuses)
+        fault = known or classify(outcome.result, outcome.error, statuses=pool.settings.retry.statuses)
         left = self._left is not None
         if fault is None or fault.kind is Kind.TIMEOUT or (left and fault.kind in _ENDED):
             now = attempt.clock()

@@ -4,12 +4,15 @@ import aiohttp
 
 from balancemw.errors import DeadlineExceeded, NoNodeAvailable
 from balancemw.exchange import IDEMPOTENT
+from balancemw.fault import Fault, Kind
 from balancemw.tries import Try
 from balancemw.verdict.phases import came_through
 
 # Nothing that is public tells a request that waits for a connection from one that has been sent. These are names of its
 # functions, by which tracebacks tell it, as `balancemw.verdict` has it; if they change, it is a timeout like any other.
 _CONNECTOR = "aiohttp.connector"
+
+_NEARLY = 0.02  # seconds that a timeout of aiohttp's may come before the time is up
 
 
 class NoNode(NoNodeAvailable, aiohttp.ClientConnectionError):
@@ -39,7 +42,17 @@ def no_answer(attempt: Try, request: aiohttp.ClientRequest, error: BaseException
     return aiohttp.ServerTimeoutError(f"no answer from {attempt.node.name} within {seconds:.3g} s")
 
 
-def was_queued(error: BaseException) -> bool:
+def known(attempt: Try, error: BaseException) -> Fault | None:
+    """What is known of a try's error that it does not say itself."""
+    if isinstance(error, aiohttp.ServerTimeoutError) and _was_queued(error):  # by our own limit: no node's fault
+        over = attempt.deadline - attempt.clock() < _NEARLY
+        return Fault(Kind.DEADLINE if over else Kind.APPLICATION, "no connection became free in time")
+    if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError):
+        return Fault(Kind.CANCELLED, "the session's own time for the request ran out")
+    return None
+
+
+def _was_queued(error: BaseException) -> bool:
     """Whether a try ended while it waited for its session to have one of its limited connections free."""
     return came_through(error, _CONNECTOR, "_wait_for_available_connection")
 

@@ -12,7 +12,7 @@ from balancemw.timeouts import watch
 from balancemw.tries import Terms, Try
 from balancemw_aiohttp.address import Address
 from balancemw_aiohttp.body import is_short
-from balancemw_aiohttp.errors import no_answer
+from balancemw_aiohttp.errors import known, no_answer
 from balancemw_aiohttp.sending import Sending, release
 
 
@@ -61,7 +61,7 @@ async def send_hedged(
             timer.end()
         return response
 
-    outcome = await exchange.race_async(send, release)
+    outcome = await exchange.race_async(send, release, known)
     sending = Sending(handler, exchange, first)
     if outcome.error is not None:
         return await sending.go_on(outcome.error, None)

@@ -9,18 +9,15 @@ from yarl import URL
 
 from balancemw.context import BOUND, Bound, leave
 from balancemw.exchange import SMALL_BODY, Destination, Exchange, route_of
-from balancemw.fault import Fault, Kind
 from balancemw.reading import Reading
 from balancemw.timeouts import Watch, watch
 from balancemw.tries import Terms, Try
 from balancemw_aiohttp.address import Address
 from balancemw_aiohttp.body import Body
 from balancemw_aiohttp.cutoff import bound_by
-from balancemw_aiohttp.errors import conclusive, no_answer, was_queued
+from balancemw_aiohttp.errors import conclusive, known, no_answer
 
 _PATIENCE = 1.0  # seconds to read the rest of a response that another one replaces
-
-_NEARLY = 0.02  # seconds that a timeout of aiohttp's may come before the time is up
 
 
 def sending_of(
@@ -97,7 +94,8 @@ class Sending:
 
     async def _fail(self, error: BaseException) -> None:
         """Wait until the next try, or raise."""
-        raised, fault = self._understood(error)
+        raised = self._understood(error)
+        fault = known(self._exchange.attempt, raised)
         wait = self._exchange.fail(raised, again=self._body.resendable, fault=fault)
         if wait is None:
             last = conclusive(raised, self._request.method)
@@ -105,16 +103,12 @@ class Sending:
         await self._stop_writing()
         await asyncio.sleep(wait)
 
-    def _understood(self, error: BaseException) -> tuple[BaseException, Fault | None]:
-        attempt = self._exchange.attempt
-        cut_off = self._timer is not None and self._timer.end(error)
-        raised = no_answer(attempt, self._request, error) if cut_off else error
-        if isinstance(raised, aiohttp.ServerTimeoutError) and was_queued(error):  # by our own limit: no node's fault
-            over = attempt.deadline - attempt.clock() < _NEARLY
-            return raised, Fault(Kind.DEADLINE if over else Kind.APPLICATION, "no connection became free in time")
-        if isinstance(raised, TimeoutError) and not isinstance(raised, aiohttp.ClientError):
-            return raised, Fault(Kind.CANCELLED, "the session's own time for the request ran out")
-        return raised, None
+    def _understood(self, error: BaseException) -> BaseException:
+        if self._timer is None or not self._timer.end(error):
+            return error
+        late = no_answer(self._exchange.attempt, self._request, error)
+        late.__cause__ = error
+        return late
 
     async def _accept(self, response: ClientResponse) -> bool:
         """Whether `response` is the answer to give; if not, it is given back, and the next try is due."""

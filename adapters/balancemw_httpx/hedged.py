@@ -1,6 +1,7 @@
 """A request whose first try is made twice if it takes long."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from balancemw.context import BOUND, leave
@@ -10,7 +11,7 @@ from balancemw.tries import Terms, Try
 from balancemw_httpx.answer import release, release_async
 from balancemw_httpx.handshake import closing
 from balancemw_httpx.libraries import Library
-from balancemw_httpx.sending import Sending, first, no_answer, route, watched
+from balancemw_httpx.sending import Sending, first, known, no_answer, route, watched
 from balancemw_httpx.timeouts import Timeouts
 
 
@@ -50,7 +51,9 @@ class Twofold:
             self._extensions[response] = outgoing.extensions
             return response
 
-        outcome = self._exchange.race(send, lambda response: release(response, self._timeouts(response)))
+        outcome = self._exchange.race(
+            send, lambda response: release(response, self._timeouts(response)), partial(known, self.library)
+        )
         return self._sending(outcome), outcome
 
     async def send_async(self, handle: Callable[[Any], Awaitable[Any]]) -> tuple[Sending, Outcome]:
@@ -78,7 +81,7 @@ class Twofold:
         async def discard(response: Any) -> None:
             await release_async(response, self._timeouts(response))
 
-        outcome = await self._exchange.race_async(send, discard)
+        outcome = await self._exchange.race_async(send, discard, partial(known, self.library))
         return self._sending(outcome), outcome
 
     def _outgoing(self, attempt: Try, hedge: bool) -> Any:

@@ -107,6 +107,14 @@ def no_answer(library: Library, attempt: Try) -> BaseException:
     return late
 
 
+def known(library: Library, attempt: Try, error: BaseException) -> Fault | None:
+    """What is known of a try's error that it does not say itself."""
+    if not isinstance(error, library.pool_timeout):
+        return None
+    over = attempt.deadline - attempt.clock() < _NEARLY  # so many connections we allow ourselves: no node's fault
+    return Fault(Kind.DEADLINE if over else Kind.APPLICATION, "no connection became free in time")
+
+
 def sending_of(
     request: Any,
     library: Library,
@@ -211,11 +219,7 @@ class Sending:
         """What is known of it that the error does not say."""
         if self._upload is not None and self._upload.error is error:
             return Fault(Kind.APPLICATION, "the request's own body raised it")
-        if isinstance(error, self.library.pool_timeout):  # so many connections we allow ourselves: no node's fault
-            attempt = self.exchange.attempt
-            over = attempt.deadline - attempt.clock() < _NEARLY
-            return Fault(Kind.DEADLINE if over else Kind.APPLICATION, "no connection became free in time")
-        return None
+        return known(self.library, self.exchange.attempt, error)
 
     def understood(self, error: BaseException) -> BaseException:
         """`error`, with which a try that was watched has ended, or the library's own if it is but the cutting off."""

@@ -514,3 +514,72 @@ async def test_who_traces_a_request_hears_all_of_it() -> None:
     for step in steps:
         await trace(*step)
     assert heard == steps
+
+
+# -- what the client does by itself
+
+
+async def test_the_time_that_a_session_of_aiohttp_grants_ends_both(stage: Stage) -> None:
+    stage.quick.act = other = Slow()
+    session = aiohttp.ClientSession(
+        middlewares=[balancemw_aiohttp.balance(stage.balancer)], timeout=aiohttp.ClientTimeout(total=2.0)
+    )
+    async with session:
+        with pytest.raises(TimeoutError):
+            await session.get("http://inventory/stock/1")
+        for slow in (stage.does, other):
+            assert await asyncio.to_thread(slow.gone.wait, 30.0)
+    assert len(stage.slow.seen) == len(stage.quick.seen) == 1
+    assert [node["failures"] for node in stage.nodes()] == [0, 0]
+
+
+async def test_it_ends_also_a_hedge_that_is_left_alone(stage: Stage) -> None:
+    other = Slow()
+    stage.slow.act = after(other.reached, answering(503, b"busy"))
+    stage.quick.act = other
+    session = aiohttp.ClientSession(
+        middlewares=[balancemw_aiohttp.balance(stage.balancer)], timeout=aiohttp.ClientTimeout(total=2.0)
+    )
+    async with session:
+        with pytest.raises(TimeoutError):
+            await session.get("http://inventory/stock/1")
+        assert await asyncio.to_thread(other.gone.wait, 30.0)
+    assert [node["failures"] for node in stage.nodes()] == [1, 0]
+
+
+@contextmanager
+def crowded(client: Client, balancer: Balancer) -> Iterator[Callable[[], bytes]]:
+    """`client` with a single connection at a time, for which it does not wait long."""
+    if client is by_aiohttp:
+
+        async def open_client() -> Any:
+            connector = aiohttp.TCPConnector(limit=1)
+            return aiohttp.ClientSession(
+                middlewares=[balancemw_aiohttp.balance(balancer)],
+                connector=connector,
+                timeout=aiohttp.ClientTimeout(connect=0.05),
+            )
+
+        async def send(client: Any) -> bytes:
+            async with client.get("http://inventory/stock/1") as response:
+                body: bytes = await response.read()
+                return body
+
+        with asyncio.Runner() as runner:
+            session = runner.run(open_client())
+            yield lambda: runner.run(send(session))
+            runner.run(session.close())
+        return
+    transport = balancemw_httpx.BalancedTransport(balancer, limits=httpx.Limits(max_connections=1))
+    with httpx.Client(transport=transport, timeout=httpx.Timeout(30.0, pool=0.05)) as session:
+        yield lambda: session.get("http://inventory/stock/1").content
+
+
+@pytest.mark.parametrize("client", [by_aiohttp, by_httpx])
+def test_a_hedge_for_which_the_client_has_no_connection_is_no_fault_of_its_node(stage: Stage, client: Client) -> None:
+    with crowded(client, stage.balancer) as get:
+        with released(stage.does, when=lambda: stage.hedging()["hedges"] and stage.in_flight() == [1, 0]):
+            assert get() == b"late"
+        stage.settle()
+    assert not stage.quick.seen
+    assert [node["failures"] for node in stage.nodes()] == [0, 0]

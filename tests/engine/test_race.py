@@ -13,7 +13,8 @@ from balancemw import DeadlineExceeded, RetryPolicy
 from balancemw.call import Call
 from balancemw.context import REQUEST, Request
 from balancemw.ending import after_error, after_result, verdict
-from balancemw.race import Outcome, Race
+from balancemw.fault import Fault, Kind
+from balancemw.race import Known, Outcome, Race, nothing
 from balancemw.service import CallOptions
 from balancemw.tries import Terms, Try, first_try
 from tests.engine.stage import FAULTS, Answer, Stage
@@ -24,12 +25,12 @@ HEDGE = {"delay": 0.05, "max_extra": 1.0}
 class Runner:
     """A call that is hedged, by hand."""
 
-    def __init__(self, stage: Stage, **wishes: Any) -> None:
+    def __init__(self, stage: Stage, known: Known = nothing, **wishes: Any) -> None:
         self.stage = stage
         self.terms: Terms = stage.service.terms(CallOptions(idempotent=True, **wishes))
         self.first = first_try(self.terms, None)
         self.call = Call(self.terms, None, self.first, "route")
-        self.race = Race(self.call, self.terms, None, self.first)
+        self.race = Race(self.call, self.terms, None, self.first, known)
         self.due_in = self.race.due_in()
 
     def hedge(self) -> Try:
@@ -301,6 +302,29 @@ class TestWho:
         gone = asyncio.CancelledError()
         assert after_error(runner.call, runner.first, gone) is None
         assert gone.__notes__ == [f"{hedge.node.name}: cancelled, 0.000 s: its caller went away"]
+
+
+class TestKnown:
+    """What a client's adapter knows of an error, beside what it says."""
+
+    @pytest.mark.parametrize("first_fails", [True, False])
+    def test_trouble_of_our_own_leaves_the_other_try_to_answer_and_blames_nobody(self, stage: Stage, first_fails: bool):
+        runner = Runner(stage, lambda _, error: Fault(Kind.APPLICATION, "no connection became free in time"))
+        hedge = runner.hedge()
+        fails, answers = (runner.first, hedge) if first_fails else (hedge, runner.first)
+        assert not runner.end(fails, "connect_timeout")
+        assert stage.in_flight() == 1
+        assert runner.end(answers)
+        assert runner.finish(answers) is None
+        assert [node["failures"] for node in stage.status()["nodes"]] == [0, 0, 0]
+
+    def test_that_the_callers_time_is_up_ends_the_call(self, stage: Stage):
+        runner = Runner(stage, lambda _, error: Fault(Kind.CANCELLED, "the session's own time ran out"))
+        hedge = runner.hedge()
+        assert runner.end(runner.first, "timeout")
+        assert runner.race.leave() == [hedge]
+        runner.race.give_back(outcome(hedge, "timeout"))
+        assert [node["failures"] for node in stage.status()["nodes"]] == [0, 0, 0]
 
 
 KINDS = st.sampled_from(["", "", *FAULTS])
