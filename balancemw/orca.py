@@ -41,7 +41,7 @@ _PREFIX = _NAMED + "."
 _FIELDS = ("cpu_utilization", "mem_utilization", "application_utilization", "rps_fractional", "eps")
 _RATES = frozenset(("rps_fractional", "eps"))  # of which 0 says something
 _CAMEL = {re.sub("_(.)", lambda found: found[1].upper(), name): name for name in (*_FIELDS, _NAMED)}  # protobuf's own
-_NUMBER = re.compile(r"\+?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _NAME = re.compile(r"[!-+\--9;<>-~]+")  # what can stand in a list of `name=value`: printable, and none of , : =
 
 
@@ -113,7 +113,8 @@ def read(said: str) -> LoadReport | None:
     """The report that a header's value says; None: it is none. Never raises.
 
     As Envoy's parser, it takes ``name=value`` and the older ``name:value``, and refuses a report in which a name stands
-    twice or a number is not finite or below 0. Unlike Envoy, it passes over fields it does not know.
+    twice or a number is not finite, and as the protocol has it one below 0, but for named metrics, which mean what the
+    node likes. Unlike Envoy, it passes over fields it does not know.
     """
     if len(said) > LONGEST:
         return None
@@ -153,12 +154,12 @@ def _number(value: object) -> float:
     """A number of a report; in JSON it may be written as a string, as protobuf has it."""
     if isinstance(value, str):
         if not _NUMBER.fullmatch(value):
-            raise ValueError("not a number, or below 0")
+            raise ValueError("not a number")
     elif isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError("not a number")
     number = float(value)
-    if not (isfinite(number) and number >= 0.0):
-        raise ValueError("not finite, or below 0")
+    if not isfinite(number):
+        raise ValueError("not finite")
     return number
 
 
@@ -174,5 +175,7 @@ def _report(said: Iterable[tuple[str, object]]) -> LoadReport | None:
             continue
         if not key or key in place:
             raise ValueError("a metric without a name, or said twice")
-        place[key] = _number(value)
+        place[key] = number = _number(value)
+        if number < 0.0 and place is fields:
+            raise ValueError("below 0")
     return LoadReport(**fields, named_metrics=MappingProxyType(named)) if fields or named else None

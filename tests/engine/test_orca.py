@@ -1,6 +1,7 @@
 """Load reports as headers: written as the protocol defines them, and read from whoever writes them."""
 
 import json
+from math import isfinite
 from typing import Any
 
 import pytest
@@ -15,11 +16,12 @@ FIELDS = ("cpu_utilization", "mem_utilization", "application_utilization", "rps_
 WHOLE = LoadReport(0.7, 0.9, 0.8, 1000.0, 2.0, {"foo": 123.0, "bar": 0.2})
 
 NUMBERS = st.floats(min_value=0.0, allow_nan=False, allow_infinity=False)
+SIGNED = st.floats(allow_nan=False, allow_infinity=False)
 PLAIN = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters=",:="), min_size=1, max_size=20)
 
 
 def reports(names: st.SearchStrategy[str]) -> st.SearchStrategy[LoadReport]:
-    return st.builds(LoadReport, *[NUMBERS] * 5, st.dictionaries(names, NUMBERS, max_size=5))
+    return st.builds(LoadReport, *[NUMBERS] * 5, st.dictionaries(names, SIGNED, max_size=5))
 
 
 # -- written
@@ -124,6 +126,11 @@ def test_a_report_of_named_metrics_alone(said: str, named: dict[str, float]):
     assert read(said) == LoadReport(named_metrics=named)
 
 
+def test_a_named_metric_means_what_the_node_likes():
+    assert read("TEXT eps=1, named_metrics.celsius=-4.5") == LoadReport(eps=1.0, named_metrics={"celsius": -4.5})
+    assert read('JSON {"named_metrics": {"a": -1, "b": "-2e0"}}') == LoadReport(named_metrics={"a": -1.0, "b": -2.0})
+
+
 @pytest.mark.parametrize(
     "said",
     [
@@ -146,7 +153,9 @@ def test_a_report_of_named_metrics_alone(said: str, named: dict[str, float]):
         "TEXT cpu_utilization=1_0",
         "TEXT cpu_utilization=0x1",
         "TEXT cpu_utilization=\N{ARABIC-INDIC DIGIT ONE}",
-        "TEXT eps=1, named_metrics.a=-1",
+        "TEXT eps=-1, named_metrics.a=1",
+        "TEXT eps=1, named_metrics.a=--1",
+        "TEXT eps=1, named_metrics.a=-inf",
         "TEXT eps=1, named_metrics.=1",
         "TEXT cpu_utilization=0.7,cpu_utilization=0.8",
         "TEXT named_metrics.a=1,named_metrics.b=1,named_metrics.a=1",
@@ -190,7 +199,8 @@ PIECES += [*FIELDS, "named_metrics", "named_metrics.a", '"named_metrics": {"a": 
 @given(st.one_of(st.text(max_size=100), st.lists(st.sampled_from(PIECES), max_size=30).map("".join)))
 def test_nothing_that_is_said_raises(said: str):
     report = read(said)
-    assert report is None or all(0.0 <= value < float("inf") for value in report.named_metrics.values())
+    assert report is None or all(isfinite(value) for value in report.named_metrics.values())
+    assert report is None or all(0.0 <= getattr(report, name) < float("inf") for name in FIELDS)
 
 
 # -- found
