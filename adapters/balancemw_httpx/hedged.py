@@ -16,7 +16,7 @@ from balancemw_httpx.timeouts import Timeouts
 
 
 class Twofold:
-    """A plain request, which may be on its way twice at once.
+    """A request that may be on its way twice at once.
 
     Args:
         request: as the client made it.

@@ -12,7 +12,7 @@ from balancemw.timeouts import Watch, watch
 from balancemw.tries import Terms, Try
 from balancemw_httpx.answer import Answer, AsyncAnswer
 from balancemw_httpx.libraries import Library
-from balancemw_httpx.outgoing import told
+from balancemw_httpx.outgoing import Origin, Raw, told
 from balancemw_httpx.shortcut import Shortcut
 from balancemw_httpx.timeouts import Timeouts
 from balancemw_httpx.upload import Upload, is_short
@@ -31,27 +31,37 @@ _STATE, _EVENTS = STATE.encode(), b"text/event-stream"
 
 def is_plain(request: Any, library: Library, destination: Destination) -> bool:
     """Whether a request is what most are: its try is told from it by url, headers and timeouts alone."""
+    return not destination.by_node and can_hedge(request, library)
+
+
+def can_hedge(request: Any, library: Library) -> bool:
+    """Whether it can be on its way twice at once: a body that is read as it is sent cannot."""
     extensions = request.extensions
-    if destination.by_node or "sni_hostname" in extensions or "target" in extensions:
-        return False
-    return is_short(request, library)
+    return "sni_hostname" not in extensions and "target" not in extensions and is_short(request, library)
 
 
 def first(request: Any, library: Library, destination: Destination, attempt: Try, *, hedge: bool = False) -> Any:
-    """A plain request as its first try or its hedge sends it by a transport."""
+    """A request that can be hedged as its first try or its hedge sends it by a transport."""
     extensions = dict(request.extensions)
     extensions["timeout"] = timeouts = Timeouts(extensions.get("timeout") or ())
     timeouts.bound = attempt
     origin = library.origin(attempt.node.url)
     if origin.parts[0] == b"https":
-        extensions["sni_hostname"] = destination.name
-    return library.outgoing(
-        request,
-        origin,
-        told(request.headers, attempt, destination.asks, 1 + hedge, hedge=hedge),
-        request.stream,
-        extensions,
-    )
+        extensions["sni_hostname"] = destination.host_of(attempt.node)
+    raw = told(request.headers, attempt, destination.asks, 1 + hedge, hedge=hedge)
+    if _names_node(request, destination):
+        raw = _naming(origin, raw)
+    return library.outgoing(request, origin, raw, request.stream, extensions)
+
+
+def _names_node(request: Any, destination: Destination) -> bool:
+    """Whether a replica is to be called by its own name: the caller has not named it otherwise."""
+    named: bool = destination.by_node and request.headers.get("Host") == request.url.netloc.decode("ascii")
+    return named
+
+
+def _naming(origin: Origin, raw: Raw) -> Raw:
+    return [(name, origin.url.netloc if name.lower() == b"host" else value) for name, value in raw]
 
 
 def plain_response(
@@ -178,8 +188,7 @@ class Sending:
         self.timeouts: Timeouts = extensions["timeout"]
         self._extensions = extensions
         self.sni: str | None = request.extensions.get("sni_hostname")
-        named = destination.by_node and request.headers.get("Host") == request.url.netloc.decode("ascii")
-        self._names_node = named
+        self._names_node = _names_node(request, destination)
         self._upload = None if is_short(request, library) else Upload(request.stream, library, self._progress)
 
     def outgoing(self, attempt: Try) -> Any:
@@ -188,7 +197,7 @@ class Sending:
         origin = self.library.origin(attempt.node.url)
         raw = told(request.headers, attempt, self.destination.asks, self.exchange.number)
         if self._names_node:
-            raw = [(name, origin.url.netloc if name.lower() == b"host" else value) for name, value in raw]
+            raw = _naming(origin, raw)
         if origin.parts[0] == b"https":
             extensions["sni_hostname"] = self.sni or self.destination.host_of(attempt.node)
         if "target" in request.extensions:  # takes the place of the url's path

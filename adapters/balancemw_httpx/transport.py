@@ -16,7 +16,7 @@ from balancemw_httpx.errors import NoNode, TooLate
 from balancemw_httpx.hedged import Twofold
 from balancemw_httpx.inner import Inner, InnerOfLoops, Options
 from balancemw_httpx.libraries import AsyncBaseTransport, BaseTransport, library_of
-from balancemw_httpx.sending import Sending, is_plain, plain_response, sending_of, watched
+from balancemw_httpx.sending import Sending, can_hedge, is_plain, plain_response, sending_of, watched
 from balancemw_httpx.shortcut import AsyncParts, Parts
 
 Key = Callable[[Any], str | None]
@@ -64,7 +64,7 @@ class BalancedTransport(BaseTransport):
         try:
             if terms.pool.special:
                 terms = wait_for_nodes(terms)
-                if terms.hedged and is_plain(request, library, destination):
+                if terms.hedged and can_hedge(request, library):
                     return self._hedge(Twofold(request, library, destination, terms, key))
             short = self._inner.short(library, destination.name)
             if short is None or not is_plain(request, library, destination):
@@ -160,7 +160,7 @@ class AsyncBalancedTransport(AsyncBaseTransport):
         try:
             if terms.pool.special:
                 terms = await wait_for_nodes_async(terms)
-                if terms.hedged and is_plain(request, library, destination):
+                if terms.hedged and can_hedge(request, library):
                     return await self._hedge(Twofold(request, library, destination, terms, key))
             short = self._inner.here().short(library, destination.name)
             if short is None or not is_plain(request, library, destination):

@@ -242,6 +242,18 @@ def test_another_node_answers_when_the_first_takes_long(stage: Stage, client: Cl
     assert (stage.hedging()["hedges"], stage.hedging()["wins"]) == (1, 1)
 
 
+@pytest.mark.parametrize("client", [*SYNC, *ASYNC])
+def test_it_does_so_where_each_is_called_by_its_own_name(client: Client) -> None:
+    with scripted(2) as replicas:
+        stage = Stage(replicas, host_header="node")
+        with client(stage.balancer) as send:
+            assert send() == (200, b"ok")
+            stage.settle()
+        assert stage.hedging()["wins"] == 1
+        assert [replica.seen[0].headers["host"] for replica in replicas] == [node["name"] for node in stage.nodes()]
+        stage.balancer.close()
+
+
 # -- what is hedged, and what is not
 
 
