@@ -7,6 +7,8 @@ keep it until the event loop is gone.
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from anyio import CancelScope
+
 Trace = Callable[[str, dict[str, Any]], Awaitable[object]]
 """The ``trace`` extension of an async request: is told each step of sending it."""
 
@@ -23,7 +25,8 @@ def closing(own: Trace | None) -> Trace:
         if event in _OPENED:
             stream = info["return_value"]
         elif event == "connection.start_tls.failed" and stream and not isinstance(info["exception"], Exception):
-            await stream.aclose()
+            with CancelScope(shield=True):
+                await stream.aclose()
         if own is not None:
             await own(event, info)
 

@@ -9,6 +9,7 @@ from balancemw.exchange import Destination, Exchange
 from balancemw.race import Outcome
 from balancemw.tries import Terms, Try
 from balancemw_httpx.answer import release, release_async
+from balancemw_httpx.calling_off import call
 from balancemw_httpx.handshake import closing
 from balancemw_httpx.libraries import Library
 from balancemw_httpx.sending import Sending, first, known, no_answer, route, watched
@@ -66,7 +67,7 @@ class Twofold:
                 outgoing = self._outgoing(attempt, hedge)
                 if "sni_hostname" in outgoing.extensions:  # by TLS, then
                     outgoing.extensions["trace"] = closing(outgoing.extensions.get("trace"))
-                response = await handle(outgoing)
+                response = await call(handle, outgoing)
             except BaseException as error:
                 if timer is not None and timer.end(error):
                     raise no_answer(self.library, attempt) from error
