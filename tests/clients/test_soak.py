@@ -101,6 +101,7 @@ def judge(driver: Driver, sent: list[Call], outcomes: list[Any], record: dict[st
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts descriptors as Linux tells them")
 @pytest.mark.timeout(300)
+@pytest.mark.no_cover  # it would take twice as long, and reaches nothing that other tests do not
 @only(*ALL)
 @balanced_only
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # of connections that replicas broke

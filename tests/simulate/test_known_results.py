@@ -15,6 +15,8 @@ UNBOUNDED = {"timeout": None, "attempt_timeout": None}
 SHORT = ServiceTime(kind="lognormal", sigma=0.7)
 SEEDS = (1, 2, 3)
 
+pytestmark = pytest.mark.no_cover  # as in test_mechanisms
+
 BALLS = Scenario(  # as many requests as replicas, all there before the first is done: balls into bins
     callers=1,
     rate=1e9,
