@@ -134,12 +134,12 @@ class Courier:
             raise
         if page.anew:
             self._put_back(taken, alerts, late=known)
-        self._adopt(page.claims)
-        self._cursor = page.cursor
-        if page.anew and known:
+        if page.anew and known:  # before anything is adopted: whoever came first may have told what is outdated
             for each in (*self._shared.values(), self.alerts):
                 if each is not None:
                     each.retell()
+        self._adopt(page.claims)
+        self._cursor = page.cursor
         return self._exchange(store, look=False) or bool(claims) if page.anew else bool(claims)
 
     def _catch_up(self, store: Store) -> None:

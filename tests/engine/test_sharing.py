@@ -7,7 +7,7 @@ import pytest
 from balancemw import Event
 from balancemw.health import Mark
 from balancemw.sharing.trials import Trials
-from tests.engine.crew import Crew, Member, View
+from tests.engine.crew import Crew, Depot, Member, View
 from tests.engine.stage import refused, unavailable
 
 PROBE = {"kind": "tcp", "interval": 5}
@@ -71,6 +71,25 @@ class TestMarks:
         newcomer = Member("w9", crew.depot, crew.clock, 3)
         newcomer.round()
         assert newcomer.states()["n0"] == "draining"
+
+    def test_who_comes_late_to_a_new_store_keeps_what_is_newer_than_what_it_finds_there(self):
+        """As where a file is deleted: one has begun another, while two still tell each other things in the old one."""
+        crew = Crew(3)
+        crew[0].service.mark("n0:80", "drain", reason="kernel update")
+        crew[0].service.mark("n1:80", "drain", reason="kernel update")
+        crew.meet()
+        another = Depot(crew.clock)
+        another.wipe()
+        crew[0].depot = another
+        crew[0].round()
+        crew.clock.advance(0.1)
+        crew[1].service.clear("n0:80")
+        crew[0].service.clear("n1:80")
+        for member in crew:
+            member.round()
+        crew[1].depot = crew[2].depot = another
+        crew.meet()
+        assert [member.states() for member in crew] == [{"n0": "up", "n1": "up", "n2": "up"}] * 3
 
     def test_an_end_comes_by_itself_and_is_told_once(self):
         crew = Crew(3)
