@@ -58,9 +58,10 @@ def test_four_workers_lose_a_replica_as_one(replicas, tmp_path: Path, how: str, 
         assert failed == 0
         victim.kill() if how == "kill" else victim.status(503)
         outcome = load(300)
+        while _failures(base, victim) == 0:  # what a busy machine has made slow is spared for a while
+            outcome += load(20)
+        outcome += load(20)
         assert {status for status, _ in outcome} == {200}
-        eventually(lambda: _failures(base, victim) > 0)
-        load(20)
         assert _failures(base, victim) < 12
 
 
