@@ -4,7 +4,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType, SimpleNamespace
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 import pytest
 
@@ -48,7 +48,7 @@ def over(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(presence, "_everyone", WeakSet())  # the balancers of other tests are not to drain
+    monkeypatch.setattr(presence, "_everyone", WeakValueDictionary())  # the balancers of other tests are not to drain
 
 
 def balancer(seconds: float = 600) -> Balancer:
