@@ -39,6 +39,8 @@ UNKNOWN = 1.0
 assumed only while a call waits there or a failure counts: a second is a hundred times what some services take, and
 taken for what the node was seen to do it would keep one that is well by now waiting for a quarter of a minute."""
 
+_QUICKEST = 1e-6  # seconds: what a node reports below is no time that an answer takes, and would draw all calls
+
 _NONE_LOST = (0.0, 0.0)
 
 
@@ -118,7 +120,7 @@ class Load:
         said, took = report.named_metrics.get(IN_FLIGHT, -1.0), report.named_metrics.get(LATENCY, 0.0)
         own = max(0, self.in_flight - 1)
         self.others = max(0.0, said - own) if 0.0 <= said < inf else -1.0
-        self.reported_latency = took if 0.0 < took < inf else 0.0
+        self.reported_latency = took if _QUICKEST <= took < inf else 0.0
 
     def begin(self, started: float) -> None:
         """A call is sent at `started`."""

@@ -47,7 +47,7 @@ def test_who_does_not_say_how_many_is_not_taken_to_have_none(said: dict[str, flo
     assert peer.others < 0.0
 
 
-@pytest.mark.parametrize("said", [{}, {"latency": nan}, {"latency": inf}, {"latency": -1.0}])
+@pytest.mark.parametrize("said", [{}, {"latency": nan}, {"latency": inf}, {"latency": -1.0}, {"latency": 1e-320}])
 def test_nor_who_does_not_say_how_long(said: dict[str, float]):
     peer = load(1)
     peer.hear(report(latency=5.0), NOW)
