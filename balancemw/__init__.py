@@ -12,7 +12,7 @@ from balancemw.errors import (
     UnknownService,
 )
 from balancemw.journal import Event
-from balancemw.late import balanced
+from balancemw.late_binding import balanced
 from balancemw.node import Node
 from balancemw.presence import drain
 from balancemw.retry import RetryPolicy

@@ -11,9 +11,9 @@ from balancemw.call import Call
 from balancemw.context import BOUND, Bound, leave
 from balancemw.fault import Fault, Kind
 from balancemw.node import Node
-from balancemw.opening import wait_for_nodes, wait_for_nodes_async
 from balancemw.timeouts import Watch, timeout_of, watch
 from balancemw.tries import Terms, Try
+from balancemw.waiting import wait_for_nodes, wait_for_nodes_async
 
 R = TypeVar("R")
 

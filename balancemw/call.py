@@ -9,11 +9,11 @@ from math import inf
 from balancemw.context import REQUEST
 from balancemw.errors import DeadlineExceeded, NoNodeAvailable
 from balancemw.fault import Fault, Kind, classify
-from balancemw.notice import listen
 from balancemw.peer import Peer
 from balancemw.recovery import PATIENCE
 from balancemw.retry import Schedule
 from balancemw.routes import ANY
+from balancemw.self_reports import listen
 from balancemw.tries import Terms, Try, first_try, next_try
 
 # A client told to take no longer than `remaining()` may give up this much before the clock says that time is up.

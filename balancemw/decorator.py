@@ -11,13 +11,13 @@ from functools import partial, wraps
 from math import inf
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
-from balancemw.apart import call_apart, call_apart_async
 from balancemw.arguments import check_key
 from balancemw.call import Call
 from balancemw.context import BOUND, leave
 from balancemw.ending import after_cut_off, after_error, after_result, discard, discard_async, verdict
 from balancemw.node import Node
 from balancemw.service import Key
+from balancemw.special_calls import call_apart, call_apart_async
 from balancemw.tries import Terms, first_try
 
 P = ParamSpec("P")

@@ -21,15 +21,15 @@ from balancemw.context import current_bound, time_left
 from balancemw.fault import Fault, Kind, classify
 from balancemw.inbound import ATTEMPT_COUNT
 from balancemw.node import Node
-from balancemw.notice import listen
-from balancemw.opening import wait_for_nodes
 from balancemw.pool import Pool
 from balancemw.race import Known, Outcome, Race, nothing
 from balancemw.racing import race_async, race_sync
 from balancemw.reading import Reading
 from balancemw.routes import ANY
+from balancemw.self_reports import listen
 from balancemw.service import CallOptions, Service
 from balancemw.tries import Terms, Try, first_try
+from balancemw.waiting import wait_for_nodes
 
 TIMEOUT_MS = "x-request-timeout-ms"
 

@@ -237,7 +237,7 @@ class Pool(Register):
 
     @property
     def awaited(self) -> bool:
-        """Whether a call may have to wait, as `opening` does: for nodes, or for room in a pool that comes back."""
+        """Whether a call may have to wait, as `waiting` does: for nodes, or for room in a pool that comes back."""
         return self.seeking or self._recovery.on
 
     def seek(self, on: bool) -> None:

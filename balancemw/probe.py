@@ -12,9 +12,9 @@ from math import inf
 from random import Random
 
 from balancemw.health import Mark, commanded
-from balancemw.notice import heed
 from balancemw.peer import Peer
 from balancemw.pool import Pool
+from balancemw.self_reports import heed
 from balancemw.settings import ProbeSettings
 
 _PATIENCE = 3.0

@@ -10,12 +10,12 @@ from balancemw import BalanceError, Balancer
 from balancemw.context import BOUND, leave
 from balancemw.errors import in_dialect
 from balancemw.exchange import IDEMPOTENT, route_of, services
-from balancemw.notice import hear
-from balancemw.opening import wait_for_nodes_async
 from balancemw.presence import STATE as _STATE
 from balancemw.reading import Reading
 from balancemw.routes import ANY
+from balancemw.self_reports import hear
 from balancemw.tries import first_try
+from balancemw.waiting import wait_for_nodes_async
 from balancemw_aiohttp.address import direct
 from balancemw_aiohttp.body import is_short
 from balancemw_aiohttp.errors import NoNode, TooLate

@@ -5,9 +5,9 @@ from typing import Any
 
 from balancemw.exchange import Destination, Exchange, route_of
 from balancemw.fault import Fault, Kind
-from balancemw.notice import hear
 from balancemw.presence import STATE
 from balancemw.routes import ANY
+from balancemw.self_reports import hear
 from balancemw.timeouts import Watch, watch
 from balancemw.tries import Terms, Try
 from balancemw_httpx.answer import Answer, AsyncAnswer

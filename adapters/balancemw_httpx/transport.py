@@ -9,8 +9,8 @@ from balancemw import BalanceError, Balancer
 from balancemw.context import BOUND, leave
 from balancemw.errors import in_dialect
 from balancemw.exchange import IDEMPOTENT, Destination, services
-from balancemw.opening import wait_for_nodes, wait_for_nodes_async
 from balancemw.tries import Terms, first_try
+from balancemw.waiting import wait_for_nodes, wait_for_nodes_async
 from balancemw_httpx.answer import Answer, AsyncAnswer, release, release_async
 from balancemw_httpx.errors import NoNode, TooLate
 from balancemw_httpx.hedged import Twofold

@@ -14,7 +14,6 @@ from balancemw.context import BOUND, Bound
 from balancemw.errors import DeadlineExceeded, NoNodeAvailable
 from balancemw.events import Events
 from balancemw.fault import Fault, Kind
-from balancemw.opening import pauses, shortened
 from balancemw.pool import Pool
 from balancemw.service import CallOptions, Service
 from balancemw.settings import ServiceSettings
@@ -23,6 +22,7 @@ from balancemw.simulate.message import Flight as Sent
 from balancemw.simulate.replica import Replica
 from balancemw.simulate.world import World
 from balancemw.tries import Terms, Try, first_try
+from balancemw.waiting import pauses, shortened
 
 Ended = Callable[["Flight", str], object]
 """Told of every call that has ended, with the kind of its last fault, or ``""`` if it was answered well."""

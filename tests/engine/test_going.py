@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balancemw.health import GOING, Mark
-from balancemw.notice import heed
 from balancemw.presence import STATE, time_to_go
+from balancemw.self_reports import heed
 from tests.engine.stage import FAULTS, Answer, Stage, refused
 from tests.engine.ward import Ward, proven
 

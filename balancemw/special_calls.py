@@ -12,11 +12,11 @@ from balancemw.call import Call
 from balancemw.context import BOUND, leave
 from balancemw.ending import after_error, after_result, discard, discard_async, verdict
 from balancemw.node import Node
-from balancemw.opening import wait_for_nodes, wait_for_nodes_async
 from balancemw.race import Outcome, Race
 from balancemw.racing import attempt_async, attempt_sync, race_async, race_sync
 from balancemw.timeouts import timeout_of, watch
 from balancemw.tries import Terms, Try, first_try
+from balancemw.waiting import wait_for_nodes, wait_for_nodes_async
 
 R = TypeVar("R")
 
