@@ -167,6 +167,25 @@ def test_a_turn_that_was_slept_through_is_taken_again() -> None:
     assert (turn.spent, turn.failed) == ({"proxy": 1.0}, 0)
 
 
+FORKED = """
+import os, signal, sys
+from benchmarks.arena.processes import Process
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+with Process([sys.executable, "-c", "import signal; print(signal.pthread_sigmask(signal.SIG_BLOCK, []))"]) as child:
+    assert child.hear() == "set()"  # a replica can be ended
+os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), signal.SIGTERM))
+with Process(["sleep", "60"]):
+    print("not ended")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing of ours runs after a fork")
+def test_a_signal_that_comes_while_a_process_is_started_is_not_lost() -> None:
+    command = [sys.executable, "-c", FORKED]
+    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (143, "", "")
+
+
 class Rehearsal:
     """A stage on which nothing happens; it notes what would."""
 

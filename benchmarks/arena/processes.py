@@ -6,14 +6,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 
 ROOT = Path(__file__).parents[2]
 
+_LINUX = sys.platform == "linux"
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
+_ENDING = {signal.SIGINT, signal.SIGTERM}
 
 
 class Process:
@@ -30,17 +32,18 @@ class Process:
     def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         self._gone = False
         paths = os.pathsep.join([str(ROOT), str(ROOT / "adapters")])
-        self._process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": paths, "no_proxy": "*", **(environment or {})},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            start_new_session=True,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - one system call
-        )
+        with _undisturbed() if _LINUX else nullcontext():
+            self._process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": paths, "no_proxy": "*", **(environment or {})},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                start_new_session=True,
+                preexec_fn=_first if _LINUX else None,  # noqa: PLW1509 - two system calls
+            )
 
     @property
     def pid(self) -> int:
@@ -93,8 +96,21 @@ class Process:
         self.kill()
 
 
-def _die_with_parent() -> None:
+@contextmanager
+def _undisturbed() -> Generator[None]:
+    """No signal ends us while a process is being started: what it raised in the hooks that run after a fork would be
+    lost, and we would go on."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _first() -> None:
+    """What a process does before anything else: it dies with its parent, and can be ended though we could not."""
     ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
 
 
 def python(module: str, *arguments: object) -> Process:
