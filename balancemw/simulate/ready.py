@@ -115,7 +115,7 @@ _ALL = (
     ),
     Scenario(
         name="hedging",
-        about="every replica pauses now and then, for a twentieth of a second: ten times as long takes what meets it",
+        about="every replica is ten times slower now and then, for a twentieth of a second",
         utilization=0.4,
         service_time=_SHORT,
         antagonists=Antagonists(share=1.0, slowdown=10.0, busy=0.05, calm=1.0),
