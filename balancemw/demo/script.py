@@ -107,7 +107,7 @@ async def play(scene: Scene, end: float, pace: float = 1.0) -> bool:
             await asyncio.sleep(WARM_UP * pace)
             for place, step in enumerate(STORY):
                 spare = end - loop.time() - needed(STORY[place:], pace)
-                promised = step.until in ("out", "full")
+                promised = step.until in ("out", "full") or step.what == "ok"  # the next may count on who is well
                 await _take(scene, step, min(step.patience * (1.0 if promised else pace), max(0.0, spare)))
                 await asyncio.sleep(step.rest * pace)
     except TimeoutError:
