@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from balancemw.call import Call
-from balancemw.context import BOUND, Bound, leave
+from balancemw.context import BOUND, Bound, give_up
 from balancemw.fault import Fault, Kind
 from balancemw.node import Node
 from balancemw.timeouts import Watch, timeout_of, watch
@@ -65,7 +65,7 @@ class Attempt:
         if attempt is None or token is None:
             return False
         self._token = None
-        leave(token)
+        give_up(attempt, token)
         if self._watch is not None and self._watch.end(error):
             error = timeout_of(error)
         if error is None:

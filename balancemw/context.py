@@ -142,12 +142,26 @@ class deadline:  # noqa: N801  it reads as a verb phrase: `with deadline(2.0):`
         BOUND.set(_Block(time.monotonic() + seconds, self, outer))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        block = current_bound()
-        if isinstance(block, _Block) and block.owner is self:  # else left in another context than entered: a generator
+        innermost = block = current_bound()
+        while block is not None and not (isinstance(block, _Block) and block.owner is self):
+            block = block.outer
+        if block is None:  # left in another context than entered: a generator
+            return
+        if block is innermost:
             BOUND.set(block.outer)
+        else:
+            block.over = True  # generators that take turns: what was entered later is still on
 
 
 def leave(token: Token[Bound | None]) -> None:
     """Restore the bound that held before a try."""
     with suppress(ValueError):  # closed from another context, as an abandoned generator is: that context ends anyway
         BOUND.reset(token)
+
+
+def give_up(bound: Bound, token: Token[Bound | None]) -> None:
+    """Restore the bound that held before `bound`, which may not be the innermost: generators that loop take turns."""
+    if BOUND.get() is bound:
+        leave(token)
+    else:
+        bound.over = True  # what was entered later is still on, and would bring this one back when it ends

@@ -188,3 +188,23 @@ def test_a_generator_that_is_closed_in_the_middle_of_a_try_gives_it_back(stage: 
     assert len(stage.sent) == 1
     assert stage.told(stage.sent[0])["failures"] == 0
     assert settled(stage)
+
+
+def test_generators_that_take_turns_leave_no_bound_behind():
+    stage = Stage(3, attempt_timeout=10)
+
+    def rows() -> Iterator[float | None]:
+        for attempt in stage.service.attempts():
+            with attempt:
+                yield remaining()
+                yield remaining()
+
+    first, second, third = rows(), rows(), rows()
+    assert [next(reading) for reading in (first, second, third)] == [10, 10, 10]
+    for reading in (first, third):
+        assert list(reading) == [10]
+    assert remaining() == 10  # the second is still on
+    assert list(second) == [10]
+    assert settled(stage)
+    stage.clock.advance(60)
+    stage.balancer.call("s")(stage.replica)()

@@ -3,7 +3,7 @@
 import asyncio
 import contextvars
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -320,3 +320,19 @@ def test_what_a_try_leaves_running_has_the_time_that_it_needs():
 
     virtual_run(flow(), stage.clock)
     assert left == [1.0, None]
+
+
+def test_generators_that_take_turns_leave_no_deadline_behind():
+    def within(seconds: float) -> Iterator[None]:
+        with deadline(seconds):
+            yield
+
+    first, second = within(5), within(60)
+    next(first)
+    next(second)
+    assert list(first) == []
+    left = remaining()
+    assert left is not None
+    assert left <= 5  # the second began inside the first
+    assert list(second) == []
+    assert remaining() is None
