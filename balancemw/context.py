@@ -112,7 +112,9 @@ def remaining() -> float | None:
 class _Block(Bound):
     """The bound of one entered ``deadline``; it knows what held around it, since another thread may enter the same."""
 
-    __slots__ = ("owner",)
+    __slots__ = ("owner", "token")
+
+    token: Token[Bound | None]
 
     def __init__(self, until: float, owner: "deadline", outer: Bound | None) -> None:
         super().__init__(until, outer=outer)
@@ -139,18 +141,16 @@ class deadline:  # noqa: N801  it reads as a verb phrase: `with deadline(2.0):`
         outer = current_bound()
         left = time_left(outer)
         seconds = self._seconds if left is None else min(self._seconds, left)
-        BOUND.set(_Block(time.monotonic() + seconds, self, outer))
+        block = _Block(time.monotonic() + seconds, self, outer)
+        block.token = BOUND.set(block)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        innermost = block = current_bound()
-        while block is not None and not (isinstance(block, _Block) and block.owner is self):
-            block = block.outer
-        if block is None:  # left in another context than entered: a generator
-            return
-        if block is innermost:
-            BOUND.set(block.outer)
-        else:
-            block.over = True  # generators that take turns: what was entered later is still on
+        block = current_bound()
+        while block is not None:
+            if isinstance(block, _Block) and block.owner is self:
+                give_up(block, block.token)
+                return
+            block = in_force(block.outer)
 
 
 def leave(token: Token[Bound | None]) -> None:
@@ -160,8 +160,12 @@ def leave(token: Token[Bound | None]) -> None:
 
 
 def give_up(bound: Bound, token: Token[Bound | None]) -> None:
-    """Restore the bound that held before `bound`, which may not be the innermost: generators that loop take turns."""
+    """Restore the bound that held before `bound`, which may not be the innermost or not of this context.
+
+    So it is where generators take turns, and where an async one is closed by the event loop.
+    """
     if BOUND.get() is bound:
-        leave(token)
-    else:
-        bound.over = True  # what was entered later is still on, and would bring this one back when it ends
+        with suppress(ValueError):
+            BOUND.reset(token)
+            return
+    bound.over = True  # not set back, as what was entered later is still on, or as it is set elsewhere

@@ -4,10 +4,11 @@ import asyncio
 import gc
 import weakref
 from collections import deque
+from collections.abc import AsyncIterator
 
 import pytest
 
-from balancemw import DeadlineExceeded, Node
+from balancemw import DeadlineExceeded, Node, deadline, remaining
 from tests.engine.clock import virtual_run
 from tests.engine.stage import Stage
 
@@ -255,3 +256,24 @@ def test_a_task_that_made_a_call_goes_without_waiting_for_the_garbage_collector(
         virtual_run(flow(), stage.clock)
     finally:
         gc.enable()
+
+
+def test_an_async_generator_that_its_reader_leaves_behind_bounds_nothing_more():
+    """The event loop closes it, in a context of its own; what it had set is still set where it was read."""
+    stage = Stage(3, attempt_timeout=10)
+
+    async def rows() -> AsyncIterator[int]:
+        async for attempt in stage.service.attempts():
+            with attempt, deadline(5):
+                yield 1
+                yield 2
+
+    async def main() -> None:
+        reading = rows()
+        assert await anext(reading) == 1
+        assert remaining() is not None
+        await asyncio.create_task(reading.aclose())  # type: ignore[attr-defined]
+        assert remaining() is None
+        assert stage.in_flight() == 0
+
+    asyncio.run(main())
