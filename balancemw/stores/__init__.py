@@ -66,7 +66,8 @@ class Store(Protocol):
     def exchange(self, claims: Sequence[Claim], cursor: Cursor) -> Page:
         """Write `claims` and read what is new since `cursor`, as one step.
 
-        The last writer wins, but a claim that is late yields to one that was made after it; then that one is read.
+        The last writer wins, but a claim that is late, or was overtaken on its way (see `Claim.yields`), yields to one
+        that was made after it; then that one is read.
         """
         ...
 

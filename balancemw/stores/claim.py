@@ -13,6 +13,8 @@ Key = tuple[str, str, str]
 _TRAFFIC = ("ejected", "resting", "down", "weight")
 _LONGEST = 1000  # characters of a reason
 _HIGHEST = 64  # relapses beyond which no time out grows
+_OVERTAKING = 0.5  # seconds within which a later word may come to the store first
+_EVER = 1e12  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,18 @@ class Claim:
     def ends(self) -> float | None:
         """When nobody has to be told of it any more, but for some patience; None: never."""
         return self.at if self.mark is None else self.mark.until
+
+    @property
+    def yields(self) -> float:
+        """Seconds: what is stored stands if it is newer by less.
+
+        A worker that is slow to carry its word must not undo one that was said after it and was carried sooner. By more
+        than a moment only a clock that is set otherwise is ahead: then who comes later has said the later word, unless
+        that was known to be late.
+        """
+        if self.late:
+            return _EVER
+        return _OVERTAKING if self.key[0] and self.key[1] else 0.0
 
     def text(self) -> str:
         """It without its key, as it is stored."""

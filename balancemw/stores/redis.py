@@ -69,7 +69,7 @@ class RedisStore:
         arguments: list[Any] = [uuid4().hex, cursor.generation, cursor.revision, FORGOTTEN, _CHANNEL]
         for claim in claims:
             ends = "" if claim.ends is None else claim.ends
-            arguments += [json.dumps(claim.key), claim.at, int(claim.late), ends, claim.text()]
+            arguments += [json.dumps(claim.key), claim.at, claim.yields, ends, claim.text()]
         with self._guarded():
             generation, revision, *rows = cast(list[Any], self._exchange(keys=_MARKS, args=arguments))
         read = (read_claim(key, text) for name, text in zip(rows[::2], rows[1::2], strict=True) if (key := _key(name)))

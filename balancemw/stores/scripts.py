@@ -11,9 +11,10 @@ if current ~= ARGV[2] then
 else
   for i = 6, #ARGV, 5 do
     local key, at, yields = ARGV[i], tonumber(ARGV[i + 1]), false
-    if ARGV[i + 2] == '1' then
+    local to = tonumber(ARGV[i + 2])
+    if to > 0 then
       local there, old = pcall(cjson.decode, redis.call('HGET', marks, key) or '')
-      yields = there and type(old) == 'table' and type(old.at) == 'number' and old.at > at
+      yields = there and type(old) == 'table' and type(old.at) == 'number' and old.at > at and old.at - at < to
     end
     if yields then
       late[#late + 1] = key

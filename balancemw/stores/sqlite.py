@@ -109,10 +109,10 @@ class SqliteStore:
             return Page(*self._read(cursor, lost))
 
     def _write(self, claim: Claim) -> bool:
-        """Write it; False when it is late and there is a newer one."""
-        if claim.late:
+        """Write it; False when there is a newer one to which it yields."""
+        if claim.yields:
             found = self._db.execute(_ONE, claim.key).fetchone()
-            if found is not None and found[0] > claim.at:
+            if found is not None and 0.0 < found[0] - claim.at < claim.yields:
                 return False
         revision = self._db.execute("UPDATE about SET revision = revision + 1 RETURNING revision").fetchone()[0]
         now = time.time()

@@ -77,6 +77,12 @@ class TestClaims:
         store.exchange([claim(at=5.0, mark=None)], cursor)
         assert another().exchange((), Cursor()).claims == [claim(at=5.0, mark=None)]
 
+    def test_one_that_was_overtaken_on_its_way_yields_and_reads_the_newer_one(self, store: Store):
+        cursor = store.exchange([claim(at=10.2, mark=None)], begin(store)).cursor
+        page = store.exchange([claim(at=10.0)], cursor)
+        assert page.claims == [claim(at=10.2, mark=None)]
+        assert store.exchange((), Cursor()).claims == [claim(at=10.2, mark=None)]
+
     def test_a_late_one_yields_to_a_newer_one_and_reads_it(self, store: Store):
         cursor = begin(store)
         newer = claim(at=10.0)

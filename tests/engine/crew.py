@@ -59,7 +59,7 @@ class View:
         anew, lost = cursor.generation != depot.generation, set()
         for claim in () if anew else claims:
             there = depot.claims.get(claim.key)
-            if claim.late and there is not None and there[1].at > claim.at:
+            if there is not None and 0.0 < there[1].at - claim.at < claim.yields:
                 lost.add(claim.key)
                 continue
             depot.revision += 1

@@ -35,6 +35,17 @@ class TestMarks:
         assert {member.states()["n0"] for member in crew} == {"draining"}
         assert len({str(member.marks()) for member in crew}) == 1
 
+    def test_a_word_that_overtook_an_older_one_on_its_way_to_the_store_holds(self):
+        """As where an operator's orders, one after the other, reach two workers, and the first is slow to tell."""
+        crew = Crew(3)
+        crew[0].service.mark("n0:80", "drain", reason="a mistake")
+        crew.clock.advance(0.01)
+        crew[1].service.mark("n0:80", "up", reason="taken back")
+        crew[1].round()
+        crew[0].round()
+        crew.meet()
+        assert [member.marks() for member in crew] == [{}] * 3
+
     def test_of_what_was_said_while_out_of_reach_the_newer_holds(self):
         crew = Crew(2)
         crew.depot.down = {"w0", "w1"}
