@@ -12,7 +12,7 @@ from benchmarks.timing import Effort
 RATES = {100.0: 1.2, 800.0: 0.9}
 """Requests a second, and seconds of one turn."""
 
-ROUNDS = 8
+ROUNDS = 7
 SHARE = 5
 """What we add to a call is to be at most one such part of what the cheapest proxy adds."""
 
