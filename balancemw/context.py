@@ -164,7 +164,7 @@ def give_up(bound: Bound, token: Token[Bound | None]) -> None:
 
     So it is where generators take turns, and where an async one is closed by the event loop.
     """
-    if BOUND.get() is bound:
+    if current_bound() is bound:  # what is still set above it is over
         with suppress(ValueError):
             BOUND.reset(token)
             return

@@ -287,6 +287,15 @@ def test_a_block_ends_also_after_a_call_in_it():
     assert remaining() is None
 
 
+def test_a_block_that_is_left_still_bounds_what_was_asked_for_in_it():
+    stage = Stage(1)
+    with deadline(5.0):
+        block = current_bound()
+        stage.call()
+    assert block is not None
+    assert not block.over
+
+
 def test_inside_a_call_that_another_one_was_made_in_the_outer_one_holds():
     stage, left = Stage(1, attempt_timeout=1), list[float | None]()
 
