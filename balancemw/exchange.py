@@ -43,6 +43,8 @@ SMALL_BODY = 65536
 """Bytes of a replaced response that are read so that its connection can serve again; beyond it is closed. A longer
 answer takes as long as its size and its reader make it."""
 
+_NEARLY = 0.02  # seconds that a client's own timeout may come before the time is up
+
 
 class Destination:
     """A service as the client adapters see it.
@@ -100,6 +102,15 @@ def attempt_headers(attempt: Try, number: int, granted: str | None = None) -> tu
     count = (ATTEMPT_COUNT, str(number))
     left = milliseconds(attempt, granted)
     return (count,) if left is None else (count, (TIMEOUT_MS, left))
+
+
+def none_free(attempt: Try) -> Fault:
+    """What it means that a client allows itself so many connections, and a try ended waiting for one: no node's fault.
+
+    Either the call's time ran out over it, or the client's own did.
+    """
+    over = attempt.deadline - attempt.clock() < _NEARLY
+    return Fault(Kind.DEADLINE if over else Kind.APPLICATION, "no connection became free in time")
 
 
 def route_of(path: str) -> str:

@@ -3,7 +3,7 @@
 import aiohttp
 
 from balancemw.errors import DeadlineExceeded, NoNodeAvailable
-from balancemw.exchange import IDEMPOTENT
+from balancemw.exchange import IDEMPOTENT, none_free
 from balancemw.fault import Fault, Kind
 from balancemw.tries import Try
 from balancemw.verdict.phases import came_through
@@ -11,8 +11,6 @@ from balancemw.verdict.phases import came_through
 # Nothing that is public tells a request that waits for a connection from one that has been sent. These are names of its
 # functions, by which tracebacks tell it, as `balancemw.verdict` has it; if they change, it is a timeout like any other.
 _CONNECTOR = "aiohttp.connector"
-
-_NEARLY = 0.02  # seconds that a timeout of aiohttp's may come before the time is up
 
 
 class NoNode(NoNodeAvailable, aiohttp.ClientConnectionError):
@@ -44,9 +42,8 @@ def no_answer(attempt: Try, request: aiohttp.ClientRequest, error: BaseException
 
 def known(attempt: Try, error: BaseException) -> Fault | None:
     """What is known of a try's error that it does not say itself."""
-    if isinstance(error, aiohttp.ServerTimeoutError) and _was_queued(error):  # by our own limit: no node's fault
-        over = attempt.deadline - attempt.clock() < _NEARLY
-        return Fault(Kind.DEADLINE if over else Kind.APPLICATION, "no connection became free in time")
+    if isinstance(error, aiohttp.ServerTimeoutError) and _was_queued(error):
+        return none_free(attempt)
     if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError):
         return Fault(Kind.CANCELLED, "the session's own time for the request ran out")
     return None

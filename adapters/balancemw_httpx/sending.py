@@ -3,7 +3,7 @@
 from math import inf
 from typing import Any
 
-from balancemw.exchange import Destination, Exchange, route_of
+from balancemw.exchange import Destination, Exchange, none_free, route_of
 from balancemw.fault import Fault, Kind
 from balancemw.presence import STATE
 from balancemw.routes import ANY
@@ -21,8 +21,6 @@ from balancemw_httpx.upload import Upload, is_short
 # On a loop that lags they must not fall together: a task cancelled while httpcore gives a connection back loses it to
 # the pool, as what shields that from cancelling by anyio does not shield it from asyncio.
 _GRACE = 0.5
-
-_NEARLY = 0.02  # seconds that a timeout of theirs may come before the time is up
 
 _SHORT = 5  # digits of a Content-Length up to which a body is read in no time
 
@@ -119,10 +117,7 @@ def no_answer(library: Library, attempt: Try) -> BaseException:
 
 def known(library: Library, attempt: Try, error: BaseException) -> Fault | None:
     """What is known of a try's error that it does not say itself."""
-    if not isinstance(error, library.pool_timeout):
-        return None
-    over = attempt.deadline - attempt.clock() < _NEARLY  # so many connections we allow ourselves: no node's fault
-    return Fault(Kind.DEADLINE if over else Kind.APPLICATION, "no connection became free in time")
+    return none_free(attempt) if isinstance(error, library.pool_timeout) else None
 
 
 def sending_of(
