@@ -11,6 +11,8 @@ from typing import Any
 
 import anyio
 
+from balancemw.checks import take_error
+
 
 async def call(handle: Callable[[Any], Awaitable[Any]], request: Any) -> Any:
     """``await handle(request)``, which a cancellation of the running task ends by a scope."""
@@ -29,15 +31,10 @@ async def call(handle: Callable[[Any], Awaitable[Any]], request: Any) -> Any:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         scope.cancel()
-        task.add_done_callback(_look_at)
+        task.add_done_callback(take_error)
         with anyio.CancelScope(shield=True):  # who calls us off by a scope would do so again
             await _see_off(task)
         raise
-
-
-def _look_at(task: "asyncio.Task[Any]") -> None:
-    if not task.cancelled():
-        task.exception()  # or asyncio complains that nobody has
 
 
 async def _see_off(task: "asyncio.Task[Any]") -> None:

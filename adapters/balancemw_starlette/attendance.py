@@ -1,11 +1,13 @@
 """What every request gets, whoever answers it: it is counted, and told when the app is going."""
 
+from dataclasses import replace
+
 from balancemw import Balancer
 from balancemw.farewell import watch_sigterm
 from balancemw.orca import REPORT
 from balancemw.presence import Presence
 from balancemw.reply import Reply
-from balancemw_starlette.asgi import ASGIApp, Message, Receive, Scope, Send
+from balancemw_starlette.asgi import ASGIApp, Message, Receive, Scope, Send, give
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -18,7 +20,7 @@ async def attend(balancer: Balancer, app: ASGIApp, scope: Scope, receive: Receiv
     if report is None:
         await app(scope, receive, send)
     else:
-        await give_report(report, balancer.presence, scope, send)
+        await give_report(report, balancer.presence, scope, receive, send)
 
 
 def report_for(balancer: Balancer, scope: Scope) -> Reply | None:
@@ -36,12 +38,10 @@ def signed(message: Message, presence: Presence, scope: Scope, asked: str | None
     return {**message, "headers": _with_load(headers, presence, asked)}
 
 
-async def give_report(report: Reply, presence: Presence, scope: Scope, send: Send) -> None:
+async def give_report(report: Reply, presence: Presence, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer with the health document."""
-    headers = _headers(presence, _closable(scope))
-    headers = [*((name.encode(), value.encode()) for name, value in report.headers), *headers]
-    await send({"type": "http.response.start", "status": int(report.status), "headers": headers})
-    await send({"type": "http.response.body", "body": report.body})
+    headers = (*report.headers, *presence.headers(close=_closable(scope)))
+    await give(replace(report, headers=headers), scope, receive, send)
 
 
 def _closable(scope: Scope) -> bool:

@@ -93,7 +93,7 @@ class BalanceMiddleware:
         report = report_for(self.balancer, scope)
         if report is None:
             return False
-        await give_report(report, self._presence, scope, send)
+        await give_report(report, self._presence, scope, receive, send)
         return True
 
     async def _serve(self, scope: Scope, receive: Receive, answer: Answer) -> None:
