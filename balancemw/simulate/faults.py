@@ -125,13 +125,6 @@ class Fault:
         return [(number, begin + place * each, begin + (place + 1) * each) for place, number in enumerate(numbers)]
 
 
-def a_list_of_faults(value: Any) -> Any:
-    """Refuses what is none, and says how to write one."""
-    if not isinstance(value, list | tuple):
-        raise ValueError(f'expected a list of faults, got {shown(value)}; write [{{kind = "slow"}}]')
-    return value
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Antagonists:
     """Others on the replicas' machines, who take their processors for a while (Prequal, section 2).

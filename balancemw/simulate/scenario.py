@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, PlainValidator, TypeAdapter, ValidationError
+from pydantic import PlainValidator, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from balancemw.errors import SettingsError, did_you_mean
@@ -13,8 +13,8 @@ from balancemw.settings import ServiceSettings
 from balancemw.settings.fields import STRICT, Count, CountOrOff, Flag, Positive, Seconds, SecondsOrZero, Text
 from balancemw.settings.report import KNOWN, MISSING, Report
 from balancemw.settings.source import NULLABLE, from_file, nulled
-from balancemw.settings.words import Path, shown
-from balancemw.simulate.faults import KINDS, Antagonists, AntagonistsOrNone, Fault, a_list_of_faults
+from balancemw.settings.words import Path, a_list, shown
+from balancemw.simulate.faults import KINDS, Antagonists, AntagonistsOrNone, Fault
 from balancemw.simulate.service import NOT_SIMULATED, Said, check, variant_of
 from balancemw.simulate.site import Network, NetworkOrNone, Replica, Zones
 from balancemw.simulate.times import ServiceTime
@@ -76,7 +76,7 @@ class Scenario:
     caller_zones: Zones = ()
     network: NetworkOrNone = None
     antagonists: AntagonistsOrNone = None
-    faults: Annotated[tuple[Fault, ...], BeforeValidator(a_list_of_faults)] = ()
+    faults: Annotated[tuple[Fault, ...], a_list("faults", '[{kind = "slow"}]', (list, tuple))] = ()
     service: _Section = dataclasses.field(default_factory=dict, hash=False)
     variants: _Section = dataclasses.field(default_factory=dict, hash=False)
 

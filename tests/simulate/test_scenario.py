@@ -169,7 +169,7 @@ def test_sections_of_the_wrong_kind(source: dict[object, object]):
     ("source", "told"),
     [
         ({"faults": [{}]}, ["faults[0].kind: missing; write one of slow, fail, overload, hang, kill, restart"]),
-        ({"faults": "slow"}, ["faults: expected a list of faults, got 'slow'; write [{kind = \"slow\"}]"]),
+        ({"faults": "slow"}, ['faults: expected a list of faults, got one string; write [{kind = "slow"}]']),
         ({"faults": {}}, ['faults: expected a list of faults, got a mapping; write [{kind = "slow"}]']),
         ({"replica": {"speeds": []}}, ["replica.speeds: expected at least one, like [1]"]),
         ({"replica": {"speeds": [0]}}, ["replica.speeds[0]: must be above 0, got 0"]),
